@@ -1,0 +1,1 @@
+"""Customers, the people and programs that act for them, and how they prove it."""

@@ -1,0 +1,1 @@
+"""Telephone numbers: what a customer may be called at and call from."""

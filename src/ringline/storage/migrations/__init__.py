@@ -1,0 +1,1 @@
+"""Alembic's scripts. They are run by ``ringline.storage.migrate``."""

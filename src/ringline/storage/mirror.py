@@ -1,0 +1,136 @@
+"""A small table held in memory, so that the path of an event or a request reads no database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Table, select
+
+from ringline.storage.database import Database
+from ringline.storage.listener import Listener
+
+log = structlog.get_logger(__name__)
+
+
+class Entry(Protocol):
+    """What a mirror can hold."""
+
+    @property
+    def id(self) -> UUID: ...
+
+
+E = TypeVar("E", bound=Entry)
+
+_REFRESH_RETRY = 1.0
+_BATCH = 500
+
+
+class Mirror(Generic[E]):
+    """The rows of ``table`` without ``tm_delete``, followed through the channel ``ringline_<table>``.
+
+    The channel's payload is the id of the row that changed (trigger ``ringline_notify``). While PostgreSQL is
+    away the last known rows are served; after a reconnect all are read again. Lookups are plain dictionary
+    reads; subclasses keep further indexes in ``_added`` and ``_removed``.
+    """
+
+    def __init__(self, database: Database, table: Table, build: Callable[[Any], E]) -> None:
+        self._database = database
+        self._table = table
+        self._build = build
+        self._rows: dict[UUID, E] = {}
+        self._changed: set[UUID] = set()
+        self._refresher: asyncio.Task[None] | None = None
+        # One read at a time: an older answer must not be put over a newer one.
+        self._reading = asyncio.Lock()
+        self._listener = Listener(
+            database.url, {f"ringline_{table.name}": self._notified}, on_connect=self.reload
+        )
+
+    async def start(self) -> None:
+        """Read all rows once (raises ``DatabaseUnavailable``), then follow changes."""
+        await self.reload()
+        await self._listener.start()
+
+    async def close(self) -> None:
+        """Stop following; what is known stays readable."""
+        await self._listener.close()
+        if self._refresher is not None:
+            self._refresher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._refresher
+
+    def by_id(self, row_id: UUID) -> E | None:
+        """The live row of this id."""
+        return self._rows.get(row_id)
+
+    def all(self) -> Iterable[E]:
+        """All live rows, in no order."""
+        return self._rows.values()
+
+    async def reload(self) -> None:
+        """Read everything again."""
+        self._changed.clear()
+        live = select(self._table).where(self._table.c.tm_delete.is_(None))
+        async with self._reading:
+            async with self._database.connect() as connection:
+                rows = (await connection.execute(live)).all()
+            fresh = {entry.id: entry for entry in map(self._build, rows)}
+            for gone in self._rows.keys() - fresh.keys():
+                self._drop(gone)
+            for entry in fresh.values():
+                self._put(entry)
+
+    async def refresh(self, row_id: UUID) -> None:
+        """Read one row again: for the process that has just written it and wants to see it at once."""
+        await self._read([row_id])
+
+    def _notified(self, payload: str) -> None:
+        self._changed.add(UUID(payload))
+        if self._refresher is None or self._refresher.done():
+            self._refresher = asyncio.create_task(self._follow(), name=f"mirror {self._table.name}")
+
+    async def _follow(self) -> None:
+        while self._changed:
+            batch = [self._changed.pop() for _ in range(min(len(self._changed), _BATCH))]
+            try:
+                await self._read(batch)
+            except Exception as error:  # noqa: BLE001 - keep what is known, try again
+                log.warning("mirror_refresh_failed", table=self._table.name, error=str(error))
+                self._changed.update(batch)
+                await asyncio.sleep(_REFRESH_RETRY)
+
+    async def _read(self, ids: list[UUID]) -> None:
+        live = select(self._table).where(self._table.c.id.in_(ids), self._table.c.tm_delete.is_(None))
+        async with self._reading:
+            async with self._database.connect() as connection:
+                rows = (await connection.execute(live)).all()
+            found = {entry.id: entry for entry in map(self._build, rows)}
+            for row_id in ids:
+                entry = found.get(row_id)
+                if entry is None:
+                    self._drop(row_id)
+                else:
+                    self._put(entry)
+
+    def _put(self, entry: E) -> None:
+        known = self._rows.get(entry.id)
+        if known is not None:
+            self._removed(known)
+        self._rows[entry.id] = entry
+        self._added(entry)
+
+    def _drop(self, row_id: UUID) -> None:
+        known = self._rows.pop(row_id, None)
+        if known is not None:
+            self._removed(known)
+
+    def _added(self, entry: E) -> None:
+        """Index a row that is now known."""
+
+    def _removed(self, entry: E) -> None:
+        """Forget a row, or its version before a change."""
