@@ -1,0 +1,46 @@
+"""Single flight: work that several ask for at once is done once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class SingleFlight(Generic[T]):
+    """Runs one task per key. A waiter that is cancelled leaves the task to the others, and to the cache."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, asyncio.Task[T]] = {}
+
+    async def run(self, key: str, work: Callable[[], Awaitable[T]]) -> T:
+        """The result of the task of ``key``, started with ``work`` when none runs. Its exception reaches
+        all.
+        """
+        task = self._tasks.get(key)
+        if task is None:
+            task = asyncio.create_task(self._work(key, work), name=f"media {key[:60]}")
+            task.add_done_callback(_retrieve)
+            self._tasks[key] = task
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Cancel what runs and wait for it to end."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _work(self, key: str, work: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await work()
+        finally:
+            del self._tasks[key]
+
+
+def _retrieve(task: asyncio.Task[T]) -> None:
+    """When every waiter has gone nobody else looks at the exception, and asyncio would complain."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,176 @@
+"""Speech by the first engine that can: cached, rendered once for all who wait, falling to the next engine."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from ringline.errors import InvalidArgument
+from ringline.settings import Settings
+
+from .breaker import Breaker
+from .engines import EngineBusy, EngineFailed, SpeechEngine
+from .errors import MediaFailed
+from .flight import SingleFlight
+from .languages import canonical
+from .observer import MediaObserver
+from .prompt import Prompt
+from .script import Script
+from .ssml import parse
+from .store import PromptStore
+from .worker import WorkerError, WorkerPool
+
+log = structlog.get_logger(__name__)
+
+CONVERTER = "ulaw8000+sln16000/1"
+MAX_SPEECH_SECONDS = 3600
+# With another engine behind it, one may use this share of the time that is left.
+SHARE = 0.6
+
+
+@dataclass(slots=True)
+class _Seat:
+    engine: SpeechEngine
+    breaker: Breaker
+
+
+class Speech:
+    """``engines`` in order of preference, already started. ``clock`` is monotonic seconds."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engines: Sequence[SpeechEngine],
+        store: PromptStore,
+        converter: WorkerPool,
+        observer: MediaObserver,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._timeout = settings.speech_timeout_seconds
+        self._seats = [_Seat(engine, Breaker(clock=clock)) for engine in engines]
+        self._store = store
+        self._converter = converter
+        self._observer = observer
+        self._clock = clock
+        self._flights: SingleFlight[Prompt] = SingleFlight()
+
+    async def close(self) -> None:
+        await self._flights.close()
+
+    def health(self) -> dict[str, str]:
+        return {
+            seat.engine.name: "open" if seat.breaker.is_open else "ready" if seat.engine.ready else "loading"
+            for seat in self._seats
+        }
+
+    async def speech(self, text: str, language: str, voice_id: str) -> Prompt:
+        """The prompt of ``text``. Raises `MediaFailed`, and nothing else."""
+        try:
+            script = parse(text)
+        except InvalidArgument as error:
+            raise MediaFailed(error.message, reason="SPEECH_FAILED") from error
+        tag = canonical(language)
+        seats = [seat for seat in self._seats if seat.engine.speaks(tag)]
+        if not tag or not seats:
+            raise MediaFailed(f"no speech engine here speaks {language[:40]!r}", reason="SPEECH_FAILED")
+        deadline = self._clock() + self._timeout
+        faults: list[str] = []
+        for position, seat in enumerate(seats):
+            voice = seat.engine.voice(tag, voice_id)
+            digest = cache_key(seat.engine, voice, tag, script)
+            prompt = self._store.get("speech", digest)
+            if prompt is not None:
+                self._observer.media_done("speech", "cache", "ok", 0.0)
+                return prompt
+            last = position == len(seats) - 1
+            left = deadline - self._clock()
+            seconds = left if last else left * SHARE
+            if not last and self._too_slow(seat.engine, script, seconds):
+                faults.append(f"{seat.engine.name}: too long a text")
+                continue
+            if not seat.breaker.admits():
+                faults.append(f"{seat.engine.name}: failed lately")
+                continue
+            try:
+                return await self._attempt(seat, script, tag, voice, digest, seconds)
+            except EngineFailed as error:
+                faults.append(f"{seat.engine.name}: {error}")
+        raise MediaFailed(
+            f"no engine could speak the text ({'; '.join(faults)})"[:500], reason="SPEECH_FAILED"
+        )
+
+    def _too_slow(self, engine: SpeechEngine, script: Script, seconds: float) -> bool:
+        return script.characters * engine.capabilities.seconds_per_character > seconds
+
+    async def _attempt(  # noqa: PLR0917
+        self, seat: _Seat, script: Script, language: str, voice: str, digest: str, seconds: float
+    ) -> Prompt:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._flights.run(
+                    digest, lambda: self._render(seat, script, language, voice, digest)
+                )
+        except TimeoutError:
+            # The rendering goes on for the cache; who waits for it longest is its own time limit.
+            raise EngineFailed(f"no speech within {seconds:.1f} s") from None
+
+    async def _render(self, seat: _Seat, script: Script, language: str, voice: str, digest: str) -> Prompt:
+        engine, started, result = seat.engine, self._clock(), "failed"
+        try:
+            with self._store.workspace() as stem:
+                source = stem.with_name(f"{stem.name}.wav")
+                await engine.synthesize(script, language, voice, source, self._timeout)
+                await self._convert(str(source), str(stem))
+                prompt = await self._store.put("speech", digest, stem)
+            seat.breaker.succeeded()
+            result = "ok"
+        except EngineBusy:
+            result = "busy"
+            seat.breaker.undecided()
+            raise
+        except EngineFailed as error:
+            seat.breaker.failed()
+            log.warning("speech_engine_failed", engine=engine.name, error=str(error), language=language)
+            raise
+        except BaseException:
+            seat.breaker.undecided()
+            raise
+        finally:
+            self._observer.media_done("speech", engine.name, result, self._clock() - started)
+        return prompt
+
+    async def _convert(self, source: str, target: str) -> None:
+        job = {
+            "op": "convert",
+            "source": source,
+            "target": target,
+            "max_seconds": MAX_SPEECH_SECONDS,
+            "cpu_seconds": 60,
+        }
+        try:
+            await self._converter.run(job, seconds=self._timeout)
+        except WorkerError as error:
+            if isinstance(error.__cause__, OSError):
+                raise await self._store.failure(error.__cause__) from error
+            raise EngineFailed(f"its sound cannot be converted: {error}") from error
+
+
+def cache_key(engine: SpeechEngine, voice: str, language: str, script: Script) -> str:
+    """The digest of everything that makes this speech sound as it does."""
+    facts = [
+        CONVERTER,
+        engine.name,
+        engine.capabilities.version,
+        engine.capabilities.sample_rate,
+        voice,
+        language,
+        [repr(piece) for piece in script.pieces],
+    ]
+    return hashlib.sha256(json.dumps(facts, ensure_ascii=False).encode()).hexdigest()

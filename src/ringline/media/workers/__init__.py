@@ -1,0 +1,1 @@
+"""Programs that do the heavy or dangerous work in processes of their own; see `serve` for how they speak."""

@@ -1,0 +1,71 @@
+"""The worker's side of the pipe: one JSON object a line in, one a line out, one job at a time.
+
+Imports nothing of ringline and nothing heavy: a worker starts fast and holds none of the controller's
+secrets.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Callable
+from typing import Any
+
+NICENESS = 5
+
+Job = dict[str, Any]
+Handler = Callable[[Job], Job]
+
+
+class Refused(Exception):
+    """The job's input is at fault, not the worker: answered, and the worker goes on."""
+
+
+def serve(handlers: dict[str, Handler], *, prepare: Callable[[], None] | None = None) -> None:
+    """Answer jobs until standard input ends, which it does when the controller is gone.
+
+    A job is ``{"op": name, "cpu_seconds": n, ...}``; the answer has ``ok`` and either the handler's facts or
+    ``error`` and ``fault`` (``input`` or ``worker``). ``prepare`` loads models before the first line is
+    answered.
+    """
+    os.nice(max(0, NICENESS - os.nice(0)))
+    # Libraries that print must not garble the protocol.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    if prepare is not None:
+        prepare()
+    print(json.dumps({"ok": True, "ready": True}), file=answers, flush=True)
+    for line in sys.stdin.buffer:
+        job = json.loads(line)
+        limit_cpu(job.get("cpu_seconds"))
+        print(json.dumps(_run(handlers, job)), file=answers, flush=True)
+
+
+def _run(handlers: dict[str, Handler], job: Job) -> Job:
+    try:
+        return {"ok": True, **handlers[job["op"]](job)}
+    except Refused as fault:
+        return {"ok": False, "fault": "input", "error": str(fault)[:500]}
+    except OSError as fault:
+        return {"ok": False, "fault": "worker", "error": str(fault)[:500], "errno": fault.errno}
+    except Exception as fault:  # noqa: BLE001 - whatever a library throws at odd input is an answer, too
+        return {"ok": False, "fault": "worker", "error": f"{type(fault).__name__}: {fault}"[:500]}
+
+
+def limit_memory(size: int) -> None:
+    """Let this process have at most ``size`` bytes of address space, for good."""
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+
+def limit_cpu(seconds: float | None) -> None:
+    """Let this process use ``seconds`` more of CPU; the kernel ends it with SIGXCPU after that."""
+    if seconds is None:
+        return
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limit = int(used.ru_utime + used.ru_stime + seconds) + 1
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
