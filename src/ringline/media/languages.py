@@ -37,8 +37,31 @@ _ALIASES = {
     "en-CA": "en-US",
     "en-PH": "en-US",
 }
-_LATIN_AMERICA = frozenset("AR BO CL CO CR CU DO EC GT HN MX NI PA PE PR PY SV US UY VE".split())  # noqa:
-SIM905  # The region meant when none is named and the engine has only regional voices.
+_LATIN_AMERICA = frozenset(
+    (
+        "AR",
+        "BO",
+        "CL",
+        "CO",
+        "CR",
+        "CU",
+        "DO",
+        "EC",
+        "GT",
+        "HN",
+        "MX",
+        "NI",
+        "PA",
+        "PE",
+        "PR",
+        "PY",
+        "SV",
+        "US",
+        "UY",
+        "VE",
+    )
+)
+# The region meant when none is named and the engine has only regional voices.
 _DEFAULT_REGION = {"en": "en-US", "fr": "fr-FR"}
 
 

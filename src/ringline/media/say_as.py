@@ -7,8 +7,18 @@ import re
 CHARACTERS = frozenset({"characters", "spell-out", "spell", "verbatim"})
 
 _MONTHS = (
-    "January February March April May June July August September October November December".split()  # noqa:
-    SIM905
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 )
 _DATE_ORDERS = {"mdy": "mdy", "dmy": "dmy", "ymd": "ymd", "md": "md", "dm": "dm", "my": "my", "ym": "ym"}
 

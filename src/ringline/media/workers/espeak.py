@@ -67,8 +67,10 @@ def describe(job: Job) -> Job:
 
 
 def _output(*command: str) -> str:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=5, check=True)  #
-    noqa: S603 return done.stdout.decode(errors="replace").strip()
+    done = subprocess.run(  # noqa: S603 - fixed arguments
+        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=5, check=True
+    )
+    return done.stdout.decode(errors="replace").strip()
 
 
 def _limits() -> None:
