@@ -1,0 +1,1 @@
+"""Calls: records and their state machine, legs, originating, hanging up."""

@@ -1,0 +1,196 @@
+"""A leg that is a channel of Asterisk.
+
+Requests of one call carry the call's id as their key, so that they travel on one WebSocket in the order in which
+they were asked for; an answer need not be waited for before the prompt that follows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Protocol
+from uuid import uuid4
+
+import structlog
+
+from ringline import ari
+from ringline.calls.call import Call
+from ringline.calls.leg import LegError, LegGone
+from ringline.calls.states import SIP_CAUSE_OF_REASON, HangupReason
+from ringline.clock import Clock
+from ringline.media import Prompt
+
+log = structlog.get_logger(__name__)
+
+PLAY_GRACE_SECONDS = 60.0
+"""How much longer than its prompts a playback may take before it counts as lost."""
+MAX_DIGITS = 256
+MAX_RESENDS = 3
+
+
+class HangsUp(Protocol):
+    """The one place that ends legs (``calls.switchboard``)."""
+
+    def hang_up(self, call: Call, cause: int) -> bool: ...
+
+
+class Playback:
+    """One request to play; ``done`` is set to Asterisk's final state, or ``"lost"`` where nobody knows."""
+
+    __slots__ = ("accepted", "done", "id", "stop_on_digit")
+
+    def __init__(self, *, stop_on_digit: bool) -> None:
+        self.id = str(uuid4())
+        self.stop_on_digit = stop_on_digit
+        self.accepted = False
+        self.done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def settle(self, state: str) -> None:
+        if not self.done.done():
+            self.done.set_result(state)
+
+
+class AriLeg:
+    """Drives one channel. Events of the channel are handed in by the switchboard."""
+
+    __slots__ = ("_client", "_clock", "_key", "_owner", "_playbacks", "call", "digits", "gone", "leaving")
+
+    def __init__(self, call: Call, client: ari.Client, owner: HangsUp, clock: Clock) -> None:
+        self.call = call
+        self.gone = False
+        self.leaving = False
+        self.digits: deque[str] = deque(maxlen=MAX_DIGITS)
+        self._client = client
+        self._owner = owner
+        self._clock = clock
+        self._key = str(call.id)
+        self._playbacks: dict[str, Playback] = {}
+
+    async def answer(self) -> None:
+        self._check()
+        self._send("POST", "answer").add_done_callback(self._log_failure)
+
+    async def play(self, prompts: Sequence[Prompt], *, stop_on_digit: bool = False) -> bool:
+        seconds = sum(prompt.duration_ms for prompt in prompts) / 1000 + PLAY_GRACE_SECONDS
+        for _ in range(MAX_RESENDS):
+            playback = self._start(prompts, stop_on_digit=stop_on_digit)
+            try:
+                async with asyncio.timeout(seconds):
+                    state = await playback.done
+            except TimeoutError:
+                raise LegError("PLAYBACK_TIMEOUT", "Asterisk did not report the end of the prompt") from None
+            finally:
+                self._playbacks.pop(playback.id, None)
+            if state == "lost":
+                continue
+            if state == "failed":
+                await self._explain_failure()
+            return state != "stopped"
+        raise LegError("PLAYBACK_LOST", "the prompt could not be handed to Asterisk")
+
+    def play_behind(self, prompts: Sequence[Prompt]) -> None:
+        playback = self._start(prompts, stop_on_digit=False)
+        playback.done.add_done_callback(lambda _: self._playbacks.pop(playback.id, None))
+
+    async def send_digits(self, digits: str, *, duration_ms: int, interval_ms: int) -> None:
+        self._check()
+        try:
+            await self._send(
+                "POST", "dtmf", query={"dtmf": digits, "duration": duration_ms, "between": interval_ms}
+            )
+        except ari.NotFound as error:
+            raise LegGone from error
+        except ari.AriError as error:
+            raise LegError("DIGITS_FAILED", f"Asterisk did not take the digits: {error}") from error
+        await self.wait((len(digits) * duration_ms + (len(digits) - 1) * interval_ms) / 1000)
+
+    async def wait(self, seconds: float) -> None:
+        self._check()
+        await self._clock.sleep(seconds)
+        self._check()
+
+    def hang_up(self, reason: HangupReason = HangupReason.NORMAL) -> None:
+        self._owner.hang_up(self.call, SIP_CAUSE_OF_REASON[reason])
+
+    # what the switchboard tells
+
+    def digit_received(self, digit: str) -> None:
+        """A key was pressed: keep it for whoever asks, and end prompts that a key may end."""
+        self.digits.append(digit)
+        for playback in self._playbacks.values():
+            if playback.stop_on_digit and not playback.done.done():
+                self._client.tell("DELETE", f"playbacks/{playback.id}", key=self._key)
+                playback.settle("stopped")
+
+    def playback_finished(self, playback_id: str, state: str) -> None:
+        playback = self._playbacks.get(playback_id)
+        if playback is not None:
+            playback.settle(state)
+
+    def ended(self) -> None:
+        """The channel is gone: whoever waits on the leg is told so."""
+        self.gone = True
+        for playback in list(self._playbacks.values()):
+            if not playback.done.done():
+                playback.done.set_exception(LegGone())
+                playback.done.exception()
+        self._playbacks.clear()
+
+    async def resync(self) -> None:
+        """Events may have been missed: ask Asterisk which of our prompts still play."""
+        for playback in list(self._playbacks.values()):
+            try:
+                await self._client.request("GET", f"playbacks/{playback.id}", key=self._key)
+            except ari.NotFound:
+                playback.settle("done" if playback.accepted else "lost")
+            except ari.AriError as error:
+                log.warning("playback_unknown", call_id=self._key, playback_id=playback.id, error=str(error))
+
+    # requests
+
+    def _check(self) -> None:
+        if self.gone:
+            raise LegGone
+
+    def _send(
+        self, method: str, what: str, *, query: dict[str, Any] | None = None, body: Any = None
+    ) -> asyncio.Future[Any]:
+        uri = f"channels/{ari.quote(self.call.channel_id)}/{what}"
+        return self._client.send(method, uri, query=query, body=body, key=self._key)
+
+    def _start(self, prompts: Sequence[Prompt], *, stop_on_digit: bool) -> Playback:
+        self._check()
+        playback = Playback(stop_on_digit=stop_on_digit)
+        self._playbacks[playback.id] = playback
+        request = self._send(
+            "POST", f"play/{playback.id}", body={"media": [prompt.media for prompt in prompts]}
+        )
+        request.add_done_callback(lambda done: self._play_answered(playback, done))
+        return playback
+
+    def _play_answered(self, playback: Playback, request: asyncio.Future[Any]) -> None:
+        if request.cancelled():
+            playback.settle("lost")
+            return
+        error = request.exception()
+        if error is None:
+            playback.accepted = True
+        elif isinstance(error, ari.ConnectionLost | ari.RequestTimeout):
+            # Asterisk may or may not have heard it: ``resync`` finds out when the connection is back.
+            log.warning("play_unanswered", call_id=self._key, error=str(error))
+        else:
+            self.leaving = self.leaving or isinstance(error, ari.NotFound)
+            playback.settle("failed")
+
+    async def _explain_failure(self) -> None:
+        """A playback also fails because the caller hung up; the channel's own event then follows at once."""
+        if not self.leaving:
+            await asyncio.sleep(0.2)
+        if self.gone or self.leaving or self.call.ending:
+            raise LegGone
+        raise LegError("PLAYBACK_FAILED", "Asterisk could not play the prompt")
+
+    def _log_failure(self, request: asyncio.Future[Any]) -> None:
+        if not request.cancelled() and (error := request.exception()) is not None and not self.gone:
+            log.warning("leg_request_failed", call_id=self._key, error=str(error))

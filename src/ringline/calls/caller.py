@@ -1,0 +1,56 @@
+"""How an outgoing leg shows who is calling (RFC 3323, RFC 3325; ``shared/spec/decisions.md`` section 4)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from ringline.sip.address import Address
+
+Anonymity = Literal["yes", "no", "auto"]
+
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f"\\<>]')
+MAX_NAME = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """``number`` is the real E.164 number, ``""`` where there is none; ``hidden`` keeps it from being shown."""
+
+    number: str
+    name: str = ""
+    hidden: bool = False
+
+    def caller_id(self) -> str:
+        """Asterisk's ``"name" <number>``. A hidden caller's name goes nowhere."""
+        name = "" if self.hidden else _UNSAFE.sub("", self.name)[:MAX_NAME].strip()
+        return f'"{name}" <{self.number or "anonymous"}>'
+
+    def variables(self, customer_id: UUID, call_id: UUID) -> dict[str, str]:
+        """Channel variables: who pays and which call (for Kamailio, which removes both), and the presentation.
+
+        ``CALLERID(pres)`` has no effect on a channel that ARI originates; the connected line's does.
+        """
+        headers = {
+            "PJSIP_HEADER(add,X-Ringline-Customer)": str(customer_id),
+            "PJSIP_HEADER(add,X-Ringline-Call)": str(call_id),
+        }
+        if self.hidden or not self.number:
+            headers["CONNECTEDLINE(pres)"] = "prohib_passed_screen"
+        return headers
+
+
+def hides(anonymous: Anonymity, incoming_hidden: bool | None = None) -> bool:
+    """Whether a leg goes out anonymous. ``auto`` inherits from the incoming leg, and is ``no`` without one."""
+    if anonymous == "auto":
+        return bool(incoming_hidden)
+    return anonymous == "yes"
+
+
+def shown_source(source: Address, number: str) -> Address:
+    """The source as the record shows it when another number of the customer's stands in for it."""
+    if source.target == number:
+        return source
+    return source.model_copy(update={"type": "tel", "target": number, "target_name": number})

@@ -1,0 +1,188 @@
+"""The routes of calls."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import Field, field_validator, model_validator
+
+from ringline.calls.models import CallView, view
+from ringline.calls.service import CallService
+from ringline.errors import InvalidArgument, NotFound
+from ringline.flows import variables
+from ringline.flows.actions import AnyAction
+from ringline.flows.service import FlowService, canonical
+from ringline.http import Page, PageQuery, Request, RequestModel, Route
+from ringline.sip.address import Address
+
+MAX_DESTINATIONS = 100
+MAX_ACTIONS = 1000
+ZERO = UUID(int=0)
+
+
+class CreateCall(RequestModel):
+    """A call to place: to whom, from which number, and what is to happen on it."""
+
+    source: Address = Field(
+        default=Address(type="tel"),
+        description="Who calls. For a telephone destination an active normal number of yours; else your default"
+        " outgoing number is used, and without one the request is refused.",
+    )
+    destinations: list[Address] = Field(
+        min_length=1, max_length=MAX_DESTINATIONS, description="Whom to call; each gets a call of its own."
+    )
+    actions: list[AnyAction] = Field(
+        default=[], max_length=MAX_ACTIONS, description="What happens once the call is answered."
+    )
+    flow_id: UUID = Field(default=ZERO, description="A stored flow to run; it wins over `actions`.")
+    anonymous: Annotated[str, Field(max_length=16)] = Field(
+        default="auto",
+        description="`yes` hides the number from the other side (telephone destinations), `no` shows it, `auto`"
+        " inherits from an incoming call and is `no` without one.",
+    )
+    variables: dict[str, str] = Field(
+        default={}, description="Texts for `${name}` in options: 100 names, 32 KB each, 64 KB in all."
+    )
+
+    @field_validator("anonymous")
+    @classmethod
+    def _known_anonymity(cls, value: str) -> str:
+        if value not in ("yes", "no", "auto", ""):
+            raise ValueError("must be `yes`, `no` or `auto`")
+        return value or "auto"
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> CreateCall:
+        if not self.actions and self.flow_id == ZERO:
+            raise ValueError("needs `actions` or a `flow_id`")
+        return self
+
+
+class CallQuery(PageQuery):
+    """Which calls to list."""
+
+    status: Literal["", "dialing", "ringing", "progressing", "terminating", "canceling", "hangup"] = ""
+    direction: Literal["", "incoming", "outgoing"] = ""
+    hangup_reason: Literal[
+        "", "normal", "failed", "busy", "cancel", "timeout", "noanswer", "dialout", "amd"
+    ] = ""
+
+
+def routes(calls: CallService, flows: FlowService, check_actions: Any) -> list[Route]:
+    """``check_actions(actions)`` raises ``InvalidArgument`` for what only a running system knows (languages)."""
+
+    async def create(request: Request[CreateCall, None]) -> list[CallView]:
+        body = request.body
+        customer_id = request.principal.customer_id
+        kept = variables.check(body.variables)
+        if body.flow_id != ZERO:
+            actions, flow_id = await flows.actions(customer_id, body.flow_id), body.flow_id
+        else:
+            check_actions(body.actions)
+            actions, flow_id = canonical(body.actions), ZERO
+            _no_twins(actions)
+        made = await calls.create(
+            customer_id,
+            source=body.source,
+            destinations=body.destinations,
+            anonymous=body.anonymous,  # type: ignore[arg-type]  # checked by the model
+            prepare=lambda: flows.prepare(customer_id, flow_id, actions, kept),
+        )
+        return [view(call) for call in made]
+
+    async def get(request: Request[None, None]) -> CallView:
+        record, action = await calls.get(request.principal.customer_id, request.path["call_id"])
+        return view(record, action)
+
+    async def listing(request: Request[None, CallQuery]) -> Page[CallView]:
+        query = request.query
+        filters = {
+            name: value
+            for name in ("status", "direction", "hangup_reason")
+            if (value := getattr(query, name))
+        }
+        return await calls.list(request.principal.customer_id, query, filters, view)
+
+    async def hang_up(request: Request[None, None]) -> CallView:
+        record, action = await calls.hang_up(request.principal.customer_id, request.path["call_id"])
+        return view(record, action)
+
+    async def delete(request: Request[None, None]) -> CallView:
+        record = await calls.delete(request.principal.customer_id, request.path["call_id"])
+        return view(record)
+
+    tags = ("calls",)
+    return [
+        Route(
+            method="POST",
+            path="/v1.0/calls",
+            handler=create,
+            summary="Place calls",
+            description="Calls every destination and runs the actions on each call when it is answered. The answer"
+            " comes at once, with the calls in state `dialing`. An `Idempotency-Key` header makes repeating safe.",
+            tags=tags,
+            body=CreateCall,
+            response=list[CallView],
+            errors=(NotFound,),
+            idempotent=True,
+            body_examples={"talk": _EXAMPLE},
+        ),
+        Route(
+            method="GET",
+            path="/v1.0/calls",
+            handler=listing,
+            summary="List calls",
+            description="Newest first.",
+            tags=tags,
+            query=CallQuery,
+            response=Page[CallView],
+        ),
+        Route(
+            method="GET",
+            path="/v1.0/calls/{call_id}",
+            handler=get,
+            summary="Get a call",
+            tags=tags,
+            response=CallView,
+            errors=(NotFound,),
+        ),
+        Route(
+            method="POST",
+            path="/v1.0/calls/{call_id}/hangup",
+            handler=hang_up,
+            summary="Hang up a call",
+            description="Asking again, or for a call that has ended, changes nothing and is no error.",
+            tags=tags,
+            response=CallView,
+            errors=(NotFound,),
+        ),
+        Route(
+            method="DELETE",
+            path="/v1.0/calls/{call_id}",
+            handler=delete,
+            summary="Delete a call",
+            description="Hangs the call up where it lasts, and takes its record out of lists.",
+            tags=tags,
+            response=CallView,
+            errors=(NotFound,),
+        ),
+    ]
+
+
+def _no_twins(actions: list[dict[str, Any]]) -> None:
+    """Two actions with one id would make jumps ambiguous."""
+    seen: dict[str, int] = {}
+    for index, action in enumerate(actions):
+        first = seen.setdefault(action["id"], index)
+        if first != index:
+            raise InvalidArgument(
+                f"actions[{index}].id: {action['id']} is the id of actions[{first}] too; ids must differ"
+            )
+
+
+_EXAMPLE = {
+    "source": {"type": "tel", "target": "+15551234567"},
+    "destinations": [{"type": "tel", "target": "+15559876543"}],
+    "actions": [{"type": "talk", "option": {"text": "Hello. This is a test call.", "language": "en-US"}}],
+}

@@ -1,0 +1,169 @@
+"""Writing behind: calls and activeflows reach PostgreSQL and Redis shortly after they changed.
+
+The path of an event only marks what changed. Two loops write: while a store is down its marks are kept (a call is
+marked once, however often it changes), and everything is written when it is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+from uuid import UUID
+
+import orjson
+import structlog
+
+from ringline.calls import store
+from ringline.calls.call import Call
+from ringline.storage import Database, Live
+
+log = structlog.get_logger(__name__)
+
+INTERVAL_SECONDS = 0.05
+BATCH = 500
+MAX_BACKOFF_SECONDS = 5.0
+LIVE_SECONDS = 7200
+"""How long Redis keeps the state of a call that nobody updates any more."""
+KEY = "ringline:call:"
+LIVE_SET = "ringline:calls"
+
+
+class FlowRecord(Protocol):
+    """A running flow as the journal sees it (``flows.activeflow.Activeflow``)."""
+
+    id: UUID
+    stored: bool
+
+    def row(self) -> dict[str, Any]: ...
+
+
+class FlowStore(Protocol):
+    """The queries of ``flows.store`` that the journal writes with."""
+
+    async def insert_activeflows(self, connection: Any, rows: list[dict[str, Any]]) -> None: ...
+
+    async def update_activeflows(self, connection: Any, rows: list[dict[str, Any]]) -> None: ...
+
+
+class Journal:
+    """Marks what changed, writes it in batches, and knows what was not written yet."""
+
+    def __init__(self, database: Database, live: Live, flow_store: FlowStore) -> None:
+        self._database = database
+        self._live = live
+        self._flow_store = flow_store
+        self._calls: dict[UUID, Call] = {}
+        self._flows: dict[UUID, FlowRecord] = {}
+        self._states: dict[UUID, Call] = {}
+        self._wake_database = asyncio.Event()
+        self._wake_live = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def depth(self) -> int:
+        """How many calls and flows wait to be written to PostgreSQL."""
+        return len(self._calls) + len(self._flows)
+
+    def touch(self, call: Call) -> None:
+        """The call changed."""
+        self._calls[call.id] = call
+        self._states[call.id] = call
+        self._idle.clear()
+        self._wake_database.set()
+        self._wake_live.set()
+
+    def touch_flow(self, flow: FlowRecord) -> None:
+        """The activeflow changed."""
+        self._flows[flow.id] = flow
+        self._idle.clear()
+        self._wake_database.set()
+
+    def pending(self, call_id: UUID) -> Call | None:
+        """A call whose last change has not reached PostgreSQL."""
+        return self._calls.get(call_id)
+
+    async def start(self) -> None:
+        self._tasks = [
+            asyncio.create_task(
+                self._loop(self._wake_database, self._write_database), name="journal-database"
+            ),
+            asyncio.create_task(self._loop(self._wake_live, self._write_live), name="journal-live"),
+        ]
+
+    async def close(self, grace: float = 5.0) -> None:
+        """Write what is left, then stop; says what could not be written."""
+        try:
+            async with asyncio.timeout(grace):
+                await self._idle.wait()
+        except TimeoutError:
+            log.error("journal_not_written", calls=len(self._calls), flows=len(self._flows))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _loop(self, wake: asyncio.Event, write: Callable[[], Awaitable[None]]) -> None:
+        backoff = INTERVAL_SECONDS
+        while True:
+            await wake.wait()
+            await asyncio.sleep(backoff)
+            wake.clear()
+            try:
+                await write()
+                backoff = INTERVAL_SECONDS
+            except Exception as error:  # noqa: BLE001 - whatever it is, what is marked stays marked
+                if backoff == INTERVAL_SECONDS:
+                    log.error("journal_write_failed", error=repr(error), waiting=self.depth)
+                backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
+                wake.set()
+
+    async def _write_database(self) -> None:
+        while self._calls or self._flows:
+            calls = [self._calls[key] for key in list(self._calls)[:BATCH]]
+            flows = [self._flows[key] for key in list(self._flows)[:BATCH]]
+            for call in calls:
+                del self._calls[call.id]
+            for flow in flows:
+                del self._flows[flow.id]
+            try:
+                await self._write_batch(calls, flows)
+            except BaseException:
+                # what changed again meanwhile is marked already and newer
+                self._calls = {call.id: call for call in calls} | self._calls
+                self._flows = {flow.id: flow for flow in flows} | self._flows
+                raise
+        if not self._calls and not self._flows:
+            self._idle.set()
+
+    async def _write_batch(self, calls: list[Call], flows: list[FlowRecord]) -> None:
+        call_rows = [call.row() for call in calls]
+        new = [flow.row() for flow in flows if not flow.stored]
+        known = [flow.row() for flow in flows if flow.stored]
+        async with self._database.begin() as connection:
+            if call_rows:
+                await store.write(connection, call_rows)
+            if new:
+                await self._flow_store.insert_activeflows(connection, new)
+            if known:
+                await self._flow_store.update_activeflows(connection, known)
+        for flow in flows:
+            flow.stored = True
+
+    async def _write_live(self) -> None:
+        states, self._states = self._states, {}
+        try:
+            async with self._live.client.pipeline(transaction=False) as pipeline:
+                for call in states.values():
+                    key = f"{KEY}{call.id}"
+                    if call.ended:
+                        pipeline.delete(key)
+                        pipeline.srem(LIVE_SET, str(call.id))
+                    else:
+                        pipeline.set(key, orjson.dumps(call.row()), ex=LIVE_SECONDS)
+                        pipeline.sadd(LIVE_SET, str(call.id))
+                await pipeline.execute()
+        except BaseException:
+            self._states = states | self._states
+            raise

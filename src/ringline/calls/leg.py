@@ -1,0 +1,57 @@
+"""What an action may ask of the telephone leg it runs on.
+
+One implementation drives a channel of Asterisk (``calls.ari_leg``), another lives in memory
+(``calls.simulated``), so that a flow runs in a unit test in microseconds and without a telephone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ringline.calls.call import Call
+from ringline.calls.states import HangupReason
+from ringline.media import Prompt
+
+
+class LegGone(Exception):
+    """The leg ended while it was asked for something. Not a fault: callers hang up during every step."""
+
+
+class LegError(Exception):
+    """The leg is there and refused. ``reason`` is a code for the record, ``message`` a sentence."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class Leg(Protocol):
+    """A call's side of the conversation. Every coroutine raises ``LegGone`` once the leg has ended."""
+
+    @property
+    def call(self) -> Call:
+        """The record of the call whose leg this is."""
+
+    async def answer(self) -> None:
+        """Answer an incoming call; harmless on one that is up. What is asked next queues behind it."""
+
+    async def play(self, prompts: Sequence[Prompt], *, stop_on_digit: bool = False) -> bool:
+        """Play prompts one after another and return when the last has ended.
+
+        ``True`` when they were heard to the end, ``False`` when a digit cut them short.
+        Raises ``LegError`` where they cannot be played.
+        """
+
+    def play_behind(self, prompts: Sequence[Prompt]) -> None:
+        """Start prompts and return at once; they end with the leg or with the next prompt."""
+
+    async def send_digits(self, digits: str, *, duration_ms: int, interval_ms: int) -> None:
+        """Press DTMF digits (``0-9A-D#*``) and return when the last was sent (RFC 4733)."""
+
+    async def wait(self, seconds: float) -> None:
+        """Let time pass on the leg."""
+
+    def hang_up(self, reason: HangupReason = HangupReason.NORMAL) -> None:
+        """Ask for the end of the call. Idempotent; the record is made when the channel is gone."""

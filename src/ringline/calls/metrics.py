@@ -1,0 +1,36 @@
+"""What calls report of themselves. Few labels: a series per call would be a leak of its own."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from ringline.metrics import registry
+
+_SETUP_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60)
+
+calls_started = Counter("ringline_calls_started", "Calls that began.", ["direction"], registry=registry)
+calls_ended = Counter(
+    "ringline_calls_ended", "Calls that have their final record.", ["direction", "reason"], registry=registry
+)
+calls_refused = Counter(
+    "ringline_calls_refused", "Incoming calls that were not taken, by why.", ["reason"], registry=registry
+)
+calls_live = Gauge("ringline_calls_live", "Calls in each state now.", ["status"], registry=registry)
+calls_overdue = Gauge(
+    "ringline_calls_overdue", "Calls that should have ended and have not.", registry=registry
+)
+setup_seconds = Histogram(
+    "ringline_call_setup_seconds",
+    "From the request for a call to its answer.",
+    buckets=_SETUP_BUCKETS,
+    registry=registry,
+)
+dial_seconds = Histogram(
+    "ringline_call_dial_seconds",
+    "From the request for a call to Asterisk having taken it.",
+    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+    registry=registry,
+)
+journal_depth = Gauge(
+    "ringline_journal_depth", "Calls and flows waiting to be written to PostgreSQL.", registry=registry
+)

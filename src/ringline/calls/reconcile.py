@@ -1,0 +1,131 @@
+"""Making the switchboard agree with Asterisk again after a connection was lost.
+
+Asterisk keeps channels in Stasis while nobody listens, but it does not keep the events. After every gap its list of
+channels is held against ours: what is gone gets its final record, what was answered meanwhile goes on, what nobody
+owns is hung up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import structlog
+
+from ringline import ari
+from ringline.calls import metrics
+from ringline.calls.call import Call
+from ringline.calls.states import Direction, Status
+from ringline.calls.switchboard import CHANNEL_PREFIX, Line, Switchboard
+from ringline.clock import Clock
+
+log = structlog.get_logger(__name__)
+
+SETTLE_SECONDS = 2.0
+"""A channel younger than this may be missing from a list that was asked for a moment ago."""
+GIVE_UP_SECONDS = 60.0
+"""How long calls are kept while Asterisk cannot be reached."""
+SWEEP_SECONDS = 5.0
+OVERDUE_SECONDS = 10.0
+
+
+class Reconciler:
+    """Follows the connection's state, and looks now and then even when nothing happened."""
+
+    def __init__(self, client: ari.Client, switchboard: Switchboard, clock: Clock) -> None:
+        self._client = client
+        self._switchboard = switchboard
+        self._clock = clock
+        self._lost_at: float | None = None
+        self._wake = asyncio.Event()
+        self._overdue: dict[Call, float] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._subscription: ari.Subscription | None = None
+
+    async def start(self) -> None:
+        self._subscription = self._client.on_state(self._on_state)
+        self._task = asyncio.create_task(self._run(), name="reconciler")
+
+    async def close(self) -> None:
+        if self._subscription is not None:
+            self._subscription.close()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _on_state(self, state: ari.State, detail: str) -> None:
+        if state is ari.State.LOST:
+            log.warning("asterisk_lost", detail=detail, calls=len(self._switchboard))
+            self._lost_at = self._clock.monotonic()
+        elif state is ari.State.CONNECTED:
+            self._lost_at = None
+            self._wake.set()
+
+    async def _run(self) -> None:
+        repeat = True
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SETTLE_SECONDS if repeat else SWEEP_SECONDS):
+                    await self._wake.wait()
+            woken = self._wake.is_set()
+            self._wake.clear()
+            try:
+                if self._client.connected:
+                    if woken or repeat or self._any_overdue():
+                        await self.reconcile()
+                    # a channel that was too young in the first pass is judged in a second one
+                    repeat = woken
+                elif self._lost_at is not None:
+                    self._give_up_if_too_long()
+            except ari.AriError as error:
+                log.warning("reconcile_failed", error=str(error))
+                repeat = True
+
+    async def reconcile(self) -> None:
+        """One pass. Raises ``AriError`` where Asterisk does not answer."""
+        suspects = [
+            line
+            for line in self._switchboard.lines()
+            if self._clock.monotonic() - line.began > SETTLE_SECONDS
+        ]
+        channels = {channel["id"]: channel for channel in await self._client.request("GET", "channels")}
+        for line in suspects:
+            if line.call.ended:
+                continue
+            channel = channels.get(line.call.channel_id)
+            if channel is None:
+                log.warning("channel_vanished", call_id=str(line.call.id), channel_id=line.call.channel_id)
+                self._switchboard.lost(line, "the media server lost the call")
+            else:
+                await self._catch_up(line, channel["state"])
+        for channel_id in channels:
+            if channel_id.startswith(CHANNEL_PREFIX) and not self._switchboard.known_channel(channel_id):
+                log.warning("orphan_channel", channel_id=channel_id)
+                self._client.tell("DELETE", f"channels/{ari.quote(channel_id)}")
+
+    async def _catch_up(self, line: Line, state: str) -> None:
+        if line.call.ending or line.call.end_cause is not None:
+            self._switchboard.drop_again(line)
+            return
+        if state == "Up" and line.call.direction is Direction.OUTGOING:
+            if line.call.status is not Status.PROGRESSING:
+                self._switchboard.found_up(line)
+                return
+        elif state == "Up":
+            self._switchboard.found_up(line)
+        await line.leg.resync()
+
+    def _any_overdue(self) -> bool:
+        """Whether calls should have ended and have not; also what the metric of that name shows."""
+        now = self._clock.monotonic()
+        ending = {line.call for line in self._switchboard.lines() if line.call.ending}
+        self._overdue = {call: self._overdue.get(call, now) for call in ending}
+        overdue = sum(1 for since in self._overdue.values() if now - since > OVERDUE_SECONDS)
+        metrics.calls_overdue.set(overdue)
+        return overdue > 0
+
+    def _give_up_if_too_long(self) -> None:
+        if self._lost_at is None or self._clock.monotonic() - self._lost_at < GIVE_UP_SECONDS:
+            return
+        for line in self._switchboard.lines():
+            self._switchboard.lost(line, "the media server could not be reached")

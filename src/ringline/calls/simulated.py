@@ -1,0 +1,126 @@
+"""A leg without a telephone: it keeps a trace of what it was asked for, in virtual time.
+
+For unit tests, and for users who try a flow in a terminal. The other side's keys and its hang-up are scripted by
+the moment at which they come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+from ringline.calls.call import Call
+from ringline.calls.leg import LegGone
+from ringline.calls.states import SIP_CAUSE_OF_REASON, Direction, HangupReason, Status, local_ending
+from ringline.clock import Clock
+from ringline.media import Prompt
+from ringline.sip.address import Address
+from ringline.sip.cause import Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One thing that happened on the leg: when (seconds from its start), what, and with what."""
+
+    at: float
+    what: str
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Script:
+    """What the other side does, by seconds from the start: keys in order, and a hang-up."""
+
+    digits: list[tuple[float, str]] = field(default_factory=list)
+    hangs_up_at: float | None = None
+
+
+def simulated_call(
+    clock: Clock, *, direction: Direction = Direction.OUTGOING, customer_id: UUID | None = None
+) -> Call:
+    """A call record for a simulated leg: an outgoing one is answered, an incoming one rings."""
+    now = clock.now()
+    outgoing = direction is Direction.OUTGOING
+    return Call(
+        id=uuid4(),
+        customer_id=customer_id or uuid4(),
+        direction=direction,
+        source=Address(type="tel", target="+15551234567"),
+        destination=Address(type="tel", target="+15559876543"),
+        channel_id="simulated",
+        status=Status.PROGRESSING if outgoing else Status.RINGING,
+        tm_create=now,
+        tm_ringing=now,
+        tm_progressing=now if outgoing else None,
+    )
+
+
+class SimulatedLeg:
+    """A leg in memory (``calls.leg.Leg``)."""
+
+    def __init__(self, call: Call, clock: Clock, script: Script | None = None) -> None:
+        self.call = call
+        self.trace: list[Heard] = []
+        self._clock = clock
+        self._began = clock.monotonic()
+        self._script = script or Script()
+
+    async def answer(self) -> None:
+        self._check()
+        if self.call.advance(Status.PROGRESSING, self._clock.now()):
+            self._note("answer")
+
+    async def play(self, prompts: Sequence[Prompt], *, stop_on_digit: bool = False) -> bool:
+        self._check()
+        for prompt in prompts:
+            self._note("play", prompt.path)
+            ends = self._elapsed() + prompt.duration_ms / 1000
+            key = self._next_digit(before=ends) if stop_on_digit else None
+            await self.wait((key if key is not None else ends) - self._elapsed())
+            if key is not None:
+                self._note("stopped")
+                return False
+        return True
+
+    def play_behind(self, prompts: Sequence[Prompt]) -> None:
+        self._check()
+        for prompt in prompts:
+            self._note("play_behind", prompt.path)
+
+    async def send_digits(self, digits: str, *, duration_ms: int, interval_ms: int) -> None:
+        self._check()
+        self._note("digits", digits)
+        await self.wait((len(digits) * duration_ms + (len(digits) - 1) * interval_ms) / 1000)
+
+    async def wait(self, seconds: float) -> None:
+        self._check()
+        ends = self._script.hangs_up_at
+        if ends is not None and self._elapsed() + seconds >= ends:
+            await self._clock.sleep(max(ends - self._elapsed(), 0.0))
+            self._note("hangup", "remote")
+            self.call.end(Cause.NORMAL_CLEARING, self._clock.now())
+            raise LegGone
+        await self._clock.sleep(seconds)
+
+    def hang_up(self, reason: HangupReason = HangupReason.NORMAL) -> None:
+        if self.call.ending:
+            return
+        self._note("hangup", reason.value)
+        self.call.advance(local_ending(self.call.direction, self.call.status), self._clock.now())
+        self.call.end(SIP_CAUSE_OF_REASON[reason], self._clock.now())
+
+    def _elapsed(self) -> float:
+        return self._clock.monotonic() - self._began
+
+    def _next_digit(self, *, before: float) -> float | None:
+        """When the next key is pressed, if that is before a moment."""
+        now = self._elapsed()
+        return next((at for at, _ in self._script.digits if now <= at < before), None)
+
+    def _note(self, what: str, detail: str = "") -> None:
+        self.trace.append(Heard(round(self._elapsed(), 3), what, detail))
+
+    def _check(self) -> None:
+        if self.call.ending:
+            raise LegGone

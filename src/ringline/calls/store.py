@@ -1,0 +1,138 @@
+"""The table of calls and every query on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ringline.storage import metadata
+
+_uuids = postgresql.ARRAY(sa.Uuid())
+_zero = sa.text("'00000000-0000-0000-0000-000000000000'::uuid")
+_empty = sa.text("''")
+
+
+def _text(name: str) -> sa.Column[str]:
+    return sa.Column(name, sa.String, nullable=False, server_default=_empty)
+
+
+def _reference(name: str) -> sa.Column[UUID]:
+    return sa.Column(name, sa.Uuid(), nullable=False, server_default=_zero)
+
+
+def _moment(name: str, *, nullable: bool = True) -> sa.Column[datetime]:
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable)
+
+
+calls = sa.Table(
+    "calls",
+    metadata,
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    sa.Column("customer_id", sa.Uuid(), nullable=False),
+    _reference("flow_id"),
+    _reference("activeflow_id"),
+    _text("type"),
+    _reference("master_call_id"),
+    sa.Column("chained_call_ids", _uuids, nullable=False, server_default=sa.text("'{}'")),
+    _reference("recording_id"),
+    sa.Column("recording_ids", _uuids, nullable=False, server_default=sa.text("'{}'")),
+    _reference("groupcall_id"),
+    sa.Column("source", postgresql.JSONB, nullable=False),
+    sa.Column("destination", postgresql.JSONB, nullable=False),
+    sa.Column("status", sa.String, nullable=False),
+    sa.Column("direction", sa.String, nullable=False),
+    _text("mute_direction"),
+    sa.Column("anonymous", sa.Boolean, nullable=False, server_default=sa.false()),
+    _text("channel_id"),
+    _text("sip_call_id"),
+    _text("hangup_by"),
+    _text("hangup_reason"),
+    sa.Column("hangup_cause", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("hangup_sip_code", sa.Integer, nullable=False, server_default=sa.text("0")),
+    _text("hangup_detail"),
+    sa.Column("failures", postgresql.JSONB, nullable=False, server_default=sa.text("'[]'")),
+    _moment("tm_create", nullable=False),
+    _moment("tm_ringing"),
+    _moment("tm_progressing"),
+    _moment("tm_hangup"),
+    _moment("tm_update"),
+    _moment("tm_delete"),
+    sa.Index("ix_calls_customer_page", "customer_id", sa.text("tm_create DESC"), sa.text("id DESC")),
+    sa.Index("ix_calls_unfinished", "status", postgresql_where=sa.text("status <> 'hangup'")),
+)
+
+_IMMUTABLE = {"id", "customer_id", "tm_create", "source", "destination", "direction", "type"}
+_insert = postgresql.insert(calls)
+_upsert = _insert.on_conflict_do_update(
+    index_elements=[calls.c.id],
+    set_={
+        column.name: _insert.excluded[column.name]
+        for column in calls.c
+        if column.name not in _IMMUTABLE | {"tm_delete"}
+    },
+)
+
+
+async def insert(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """Store new calls before anything is sent for them."""
+    await connection.execute(sa.insert(calls), list(rows))
+
+
+async def write(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """Store calls as they stand, new or known: the last write of a call is its whole truth."""
+    await connection.execute(_upsert, list(rows))
+
+
+async def get(connection: AsyncConnection, customer_id: UUID, call_id: UUID) -> sa.Row[Any] | None:
+    """One call of a customer that was not deleted."""
+    result = await connection.execute(
+        sa.select(calls).where(
+            calls.c.id == call_id, calls.c.customer_id == customer_id, calls.c.tm_delete.is_(None)
+        )
+    )
+    return result.first()
+
+
+def listing(customer_id: UUID, filters: dict[str, str]) -> sa.Select[Any]:
+    """The customer's calls, to be paged by the caller. ``filters``: status, direction, hangup_reason."""
+    statement = sa.select(calls).where(calls.c.customer_id == customer_id, calls.c.tm_delete.is_(None))
+    for name, value in filters.items():
+        statement = statement.where(calls.c[name] == value)
+    return statement
+
+
+async def mark_deleted(connection: AsyncConnection, call_id: UUID, now: datetime) -> None:
+    await connection.execute(
+        sa.update(calls).where(calls.c.id == call_id).values(tm_delete=now, tm_update=now)
+    )
+
+
+async def unfinished(connection: AsyncConnection, limit: int = 100_000) -> list[sa.Row[Any]]:
+    """Calls without a final record: what a controller that starts has to finish or take up again."""
+    result = await connection.execute(sa.select(calls).where(calls.c.status != "hangup").limit(limit))
+    return list(result)
+
+
+async def finish_lost(
+    connection: AsyncConnection, call_ids: Iterable[UUID], now: datetime, detail: str
+) -> int:
+    """Make the final record of calls whose controller and channel are gone."""
+    result = await connection.execute(
+        sa.update(calls)
+        .where(calls.c.id.in_(list(call_ids)), calls.c.status != "hangup")
+        .values(
+            status="hangup",
+            hangup_by="local",
+            hangup_reason="failed",
+            hangup_detail=detail,
+            tm_hangup=now,
+            tm_update=now,
+        )
+    )
+    return result.rowcount

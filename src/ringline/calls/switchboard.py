@@ -1,0 +1,379 @@
+"""The switchboard: every live call, the channel it has, and what Asterisk's events make of it.
+
+It runs on one event loop and owns its calls: state changes are made here and nowhere else, synchronously, in the
+order in which the events came. Nothing in here waits for a database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+from uuid import UUID
+
+import structlog
+
+from ringline import ari
+from ringline.calls import metrics
+from ringline.calls.ari_leg import AriLeg
+from ringline.calls.call import Call
+from ringline.calls.journal import Journal
+from ringline.calls.states import Direction, Status, local_ending
+from ringline.clock import Clock
+from ringline.sip.cause import Cause, known
+
+log = structlog.get_logger(__name__)
+
+CHANNEL_PREFIX = "call-"
+"""Channels that we place are named after their call, so that they can be told from others after a restart."""
+VANISHED_SECONDS = 2.0
+"""How long the end of a channel may take to be reported once Asterisk said that there is no such channel."""
+
+
+class CallHooks(Protocol):
+    """Who is told about calls (``flows.service``). Called synchronously: it must not block."""
+
+    def call_ready(self, call: Call, leg: AriLeg) -> None:
+        """The call's flow may run: an outgoing call was answered, an incoming one arrived."""
+
+    def call_ended(self, call: Call) -> None:
+        """The call has its final record."""
+
+
+class Arrivals(Protocol):
+    """Who decides what becomes of an incoming channel (``calls.inbound``)."""
+
+    def admit(self, channel: dict[str, Any], args: list[str]) -> Call | Cause:
+        """A call to run, or the cause to refuse the channel with."""
+
+
+class Line:
+    """A live call with its leg, its timers and what is known of its end before it has ended."""
+
+    __slots__ = (
+        "began",
+        "call",
+        "dial_timer",
+        "duration_timer",
+        "end_check",
+        "leg",
+        "remote_cause",
+        "started",
+    )
+
+    def __init__(self, call: Call, leg: AriLeg, began: float) -> None:
+        self.call = call
+        self.leg = leg
+        self.began = began
+        self.started = False
+        self.remote_cause = int(Cause.NORMAL_CLEARING)
+        self.dial_timer: asyncio.TimerHandle | None = None
+        self.duration_timer: asyncio.TimerHandle | None = None
+        self.end_check: asyncio.TimerHandle | None = None
+
+    def stop_timers(self) -> None:
+        for timer in (self.dial_timer, self.duration_timer, self.end_check):
+            if timer is not None:
+                timer.cancel()
+
+
+class Switchboard:
+    """Live calls by id and by channel."""
+
+    def __init__(
+        self,
+        client: ari.Client,
+        journal: Journal,
+        clock: Clock,
+        *,
+        application: str,
+        dial_timeout: float,
+        max_duration: float,
+    ) -> None:
+        self._client = client
+        self._journal = journal
+        self._clock = clock
+        self._application = application
+        self._dial_timeout = dial_timeout
+        self._max_duration = max_duration
+        self._lines: dict[UUID, Line] = {}
+        self._channels: dict[str, Line] = {}
+        self._subscriptions: list[ari.Subscription] = []
+        self.hooks: CallHooks
+        self.arrivals: Arrivals
+
+    # life
+
+    def start(self) -> None:
+        """Listen to Asterisk's events."""
+        handlers = {
+            "StasisStart": self._on_stasis_start,
+            "StasisEnd": self._on_stasis_end,
+            "Dial": self._on_dial,
+            "ChannelStateChange": self._on_state_change,
+            "ChannelHangupRequest": self._on_hangup_request,
+            "ChannelDestroyed": self._on_destroyed,
+            "ChannelDtmfReceived": self._on_digit,
+            "PlaybackFinished": self._on_playback_finished,
+        }
+        self._subscriptions = [self._client.on_event(name, handler) for name, handler in handlers.items()]
+
+    def close(self) -> None:
+        for subscription in self._subscriptions:
+            subscription.close()
+        for line in self._lines.values():
+            line.stop_timers()
+
+    # looking
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def live(self, call_id: UUID) -> Call | None:
+        """The call while it lasts."""
+        line = self._lines.get(call_id)
+        return None if line is None else line.call
+
+    def lines(self) -> list[Line]:
+        """Every live call, for whoever reconciles or counts."""
+        return list(self._lines.values())
+
+    def known_channel(self, channel_id: str) -> bool:
+        return channel_id in self._channels
+
+    # doing
+
+    def dial(self, call: Call, endpoint: str, caller_id: str, variables: dict[str, str]) -> None:
+        """Place an outgoing call whose record is stored. Never raises: a call that cannot be placed ends."""
+        line = self._add(call)
+        loop = asyncio.get_running_loop()
+        line.dial_timer = loop.call_later(self._dial_timeout, self._dial_expired, line)
+        request = self._client.send(
+            "POST",
+            f"channels/{ari.quote(call.channel_id)}",
+            body={
+                "endpoint": endpoint,
+                "app": self._application,
+                "appArgs": "outbound",
+                "callerId": caller_id,
+                # the timer above rules; Asterisk's is the net under it
+                "timeout": int(self._dial_timeout) + 10,
+                "variables": variables,
+            },
+            key=str(call.id),
+        )
+        request.add_done_callback(lambda done: self._dialled(line, done))
+
+    def hang_up(self, call: Call, cause: int = Cause.NORMAL_CLEARING) -> bool:
+        """End a call from our side. ``False`` where it is ending already; asking twice is no fault."""
+        line = self._lines.get(call.id)
+        if line is None or call.ending:
+            return False
+        call.advance(local_ending(call.direction, call.status), self._clock.now())
+        self._journal.touch(call)
+        self._drop_channel(line, cause)
+        return True
+
+    def lost(self, line: Line, detail: str) -> None:
+        """The channel is gone and nobody said how: make a final record that says so."""
+        if line.call.ending:
+            self._finish(line, Cause.NORMAL_CLEARING)
+        elif line.call.end_broken(self._clock.now(), detail):
+            self._remove(line)
+
+    def drop_again(self, line: Line) -> None:
+        """The channel of a call that is ending still lives: the request to end it was lost."""
+        self._drop_channel(line, Cause.NORMAL_CLEARING)
+
+    def found_up(self, line: Line) -> None:
+        """Asterisk says that the channel is up: catch up with an answer that was missed."""
+        self._progress(line)
+        self._begin(line)
+
+    # events, in reader order
+
+    def _on_stasis_start(self, event: dict[str, Any]) -> None:
+        channel = event["channel"]
+        line = self._channels.get(channel["id"])
+        if line is not None:
+            line.call.sip_call_id = line.call.sip_call_id or channel.get("protocol_id", "")
+            if line.call.direction is Direction.OUTGOING:
+                self._progress(line)
+                self._begin(line)
+            return
+        args = event.get("args") or []
+        if args[:1] == ["inbound"]:
+            self._arrive(channel, args[1:])
+            return
+        log.warning("unknown_channel", channel_id=channel["id"], args=args[:1])
+        self._client.tell("DELETE", f"channels/{ari.quote(channel['id'])}")
+
+    def _on_stasis_end(self, event: dict[str, Any]) -> None:
+        line = self._channels.get(event["channel"]["id"])
+        # an outgoing channel's own end, with its cause, follows as ChannelDestroyed
+        if line is not None and line.call.direction is Direction.INCOMING:
+            self._finish(line, line.remote_cause)
+
+    def _on_dial(self, event: dict[str, Any]) -> None:
+        line = self._channels.get((event.get("peer") or {}).get("id", ""))
+        if line is None:
+            return
+        state = event.get("dialstatus")
+        if state == "RINGING":
+            if line.call.advance(Status.RINGING, self._clock.now()):
+                self._journal.touch(line.call)
+        elif state == "ANSWER":
+            self._progress(line)
+
+    def _on_state_change(self, event: dict[str, Any]) -> None:
+        channel = event["channel"]
+        line = self._channels.get(channel["id"])
+        if line is not None and channel.get("state") == "Up":
+            self._progress(line)
+
+    def _on_hangup_request(self, event: dict[str, Any]) -> None:
+        line = self._channels.get(event["channel"]["id"])
+        if line is None:
+            return
+        line.leg.leaving = True
+        if not event.get("soft"):
+            line.remote_cause = known(int(event.get("cause") or Cause.NORMAL_CLEARING))
+
+    def _on_destroyed(self, event: dict[str, Any]) -> None:
+        line = self._channels.get(event["channel"]["id"])
+        if line is not None:
+            self._finish(line, known(int(event.get("cause") or 0)), sip_code=_sip_code(event))
+
+    def _on_digit(self, event: dict[str, Any]) -> None:
+        line = self._channels.get(event["channel"]["id"])
+        if line is not None:
+            line.leg.digit_received(event["digit"])
+
+    def _on_playback_finished(self, event: dict[str, Any]) -> None:
+        playback = event["playback"]
+        line = self._channels.get(playback.get("target_uri", "").removeprefix("channel:"))
+        if line is not None:
+            line.leg.playback_finished(playback["id"], playback.get("state", "done"))
+
+    # steps
+
+    def _add(self, call: Call) -> Line:
+        line = Line(call, AriLeg(call, self._client, self, self._clock), self._clock.monotonic())
+        self._lines[call.id] = self._channels[call.channel_id] = line
+        line.duration_timer = asyncio.get_running_loop().call_later(
+            self._max_duration, self._duration_expired, line
+        )
+        metrics.calls_started.labels(call.direction.value).inc()
+        return line
+
+    def _arrive(self, channel: dict[str, Any], args: list[str]) -> None:
+        admitted = self.arrivals.admit(channel, args)
+        if isinstance(admitted, Cause):
+            self._client.tell(
+                "DELETE", f"channels/{ari.quote(channel['id'])}", query={"reason_code": int(admitted)}
+            )
+            return
+        line = self._add(admitted)
+        self._journal.touch(admitted)
+        self._begin(line)
+
+    def _begin(self, line: Line) -> None:
+        """Start the call's flow, once, unless the call is already on its way out."""
+        if line.started or line.call.ending or line.call.end_cause is not None:
+            return
+        line.started = True
+        self.hooks.call_ready(line.call, line.leg)
+
+    def _progress(self, line: Line) -> None:
+        if not line.call.advance(Status.PROGRESSING, self._clock.now()):
+            return
+        if line.dial_timer is not None:
+            line.dial_timer.cancel()
+        if line.call.direction is Direction.OUTGOING:
+            metrics.setup_seconds.observe(self._clock.monotonic() - line.began)
+        self._journal.touch(line.call)
+
+    def _dialled(self, line: Line, request: asyncio.Future[Any]) -> None:
+        if request.cancelled():
+            return
+        error = request.exception()
+        if error is None:
+            metrics.dial_seconds.observe(self._clock.monotonic() - line.began)
+            channel = request.result()
+            if isinstance(channel, dict):
+                line.call.sip_call_id = line.call.sip_call_id or channel.get("protocol_id", "")
+        elif isinstance(error, ari.ConnectionLost | ari.RequestTimeout):
+            # Asterisk may have taken it: whoever reconciles finds out.
+            log.warning("dial_unanswered", call_id=str(line.call.id), error=str(error))
+            self._watch_end(line)
+        else:
+            log.warning("dial_refused", call_id=str(line.call.id), error=str(error))
+            self.lost(line, f"Asterisk refused to place the call: {error}")
+
+    def _dial_expired(self, line: Line) -> None:
+        """Nobody answered within our own dial timeout: the reason will be ``dialout``."""
+        if line.call.ending or line.call.status is Status.PROGRESSING:
+            return
+        line.call.end_cause = int(Cause.UNKNOWN)
+        self._drop_channel(line, Cause.NO_ANSWER)
+
+    def _duration_expired(self, line: Line) -> None:
+        if not line.call.ending:
+            log.info("call_duration_exceeded", call_id=str(line.call.id))
+            line.call.end_cause = int(Cause.CALL_DURATION_TIMEOUT)
+            self.hang_up(line.call)
+
+    def _drop_channel(self, line: Line, cause: int) -> None:
+        request = self._client.send(
+            "DELETE",
+            f"channels/{ari.quote(line.call.channel_id)}",
+            query={"reason_code": int(cause)},
+            key=str(line.call.id),
+        )
+        request.add_done_callback(lambda _: self._watch_end(line))
+
+    def _watch_end(self, line: Line) -> None:
+        """An end was asked for: look after a moment whether it came."""
+        if line.call.ended or line.end_check is not None:
+            return
+        line.end_check = asyncio.get_running_loop().call_later(VANISHED_SECONDS, self._check_end, line)
+
+    def _check_end(self, line: Line) -> None:
+        line.end_check = None
+        if line.call.ended:
+            return
+        request = self._client.send(
+            "GET", f"channels/{ari.quote(line.call.channel_id)}", key=str(line.call.id)
+        )
+        request.add_done_callback(lambda done: self._end_checked(line, done))
+
+    def _end_checked(self, line: Line, request: asyncio.Future[Any]) -> None:
+        if line.call.ended or request.cancelled():
+            return
+        error = request.exception()
+        if isinstance(error, ari.NotFound):
+            if line.call.end_cause is not None:
+                self._finish(line, line.call.end_cause)
+            else:
+                self.lost(line, "Asterisk has no such channel")
+        elif error is None and (line.call.ending or line.call.end_cause is not None):
+            self._drop_channel(line, Cause.NORMAL_CLEARING)
+
+    def _finish(self, line: Line, cause: int, *, sip_code: int = 0) -> None:
+        if line.call.end(cause, self._clock.now(), sip_code=sip_code):
+            self._remove(line)
+
+    def _remove(self, line: Line) -> None:
+        """The call has its final record: forget the line and tell everybody."""
+        call = line.call
+        line.stop_timers()
+        self._lines.pop(call.id, None)
+        self._channels.pop(call.channel_id, None)
+        line.leg.ended()
+        self._journal.touch(call)
+        metrics.calls_ended.labels(call.direction.value, call.hangup_reason.value).inc()
+        self.hooks.call_ended(call)
+
+
+def _sip_code(event: dict[str, Any]) -> int:
+    code = event.get("tech_cause")
+    return code if isinstance(code, int) and 100 <= code <= 699 else 0

@@ -1,0 +1,1 @@
+"""Flows: definitions, the engine, variables; ``actions`` has one module per action."""

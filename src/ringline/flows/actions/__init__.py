@@ -1,0 +1,30 @@
+"""All actions, one module each, registered here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
+
+from ringline.flows.actions.answer import Answer
+from ringline.flows.actions.base import AT_RUN_TIME, Action, ActionFailed, Context, Media
+from ringline.flows.actions.beep import Beep
+from ringline.flows.actions.digits_send import DigitsSend
+from ringline.flows.actions.hangup import Hangup
+from ringline.flows.actions.play import Play
+from ringline.flows.actions.sleep import Sleep
+from ringline.flows.actions.talk import Talk
+
+__all__ = ["ACTIONS", "Action", "ActionFailed", "AnyAction", "Context", "Media", "ready"]
+
+ACTIONS: tuple[type[Action], ...] = (Answer, Beep, DigitsSend, Hangup, Play, Sleep, Talk)
+
+AnyAction = Annotated[Answer | Beep | DigitsSend | Hangup | Play | Sleep | Talk, Field(discriminator="type")]
+"""Any action, told apart by its ``type``."""
+
+_adapter: TypeAdapter[Action] = TypeAdapter(AnyAction)
+
+
+def ready(raw: dict[str, Any]) -> Action:
+    """The action to run, from its JSON with variables put in. Raises pydantic's ``ValidationError``."""
+    return _adapter.validate_python(raw, context=AT_RUN_TIME)

@@ -1,0 +1,100 @@
+"""The skeleton that every action shares.
+
+To add an action: copy the smallest module beside this one, name its ``type``, describe its ``Options``, write
+``run``, and add the class to ``ACTIONS`` in ``flows.actions``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol
+from uuid import UUID, uuid4
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+
+from ringline.calls.leg import Leg
+from ringline.clock import Clock
+from ringline.flows.engine import Result
+from ringline.flows.variables import has_reference
+from ringline.media import Prompt
+
+AT_RUN_TIME = {"at_run_time": True}
+"""Validation context of an action whose variables have been put in."""
+
+
+class ActionFailed(Exception):
+    """An action could not do its work; the flow notes it on the call and goes on.
+
+    ``reason`` is a code such as ``FETCH_TIMEOUT``, ``message`` a sentence for the person who wrote the flow.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class Media(Protocol):
+    """What actions need of the media library (``ringline.media.MediaLibrary``)."""
+
+    async def speech(self, text: str, language: str = "en-US", voice_id: str = "") -> Prompt: ...
+
+    async def file(self, url: str) -> Prompt: ...
+
+    async def beep(self) -> Prompt: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an action may use while it runs."""
+
+    leg: Leg
+    media: Media
+    clock: Clock
+
+
+class Options(BaseModel):
+    """Base of every action's ``option``: an option we do not know is refused, not ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Action(BaseModel):
+    """Base of every action.
+
+    ``id`` may be given by the writer of the flow and is what jumps aim at; ``next_id`` overrides the sequence.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: UUID = Field(default_factory=uuid4, description="Target of jumps; made up when left out.")
+    next_id: UUID = Field(
+        default=UUID(int=0), description="Run this action next instead of the following one."
+    )
+
+    async def run(self, context: Context) -> Result:
+        """Do the work and say how the flow goes on. Raises ``ActionFailed``, ``MediaFailed`` or ``LegGone``."""
+        raise NotImplementedError
+
+    async def prepare(self, media: Media) -> None:
+        """Make ready what ``run`` will need, while the action before still plays."""
+
+
+def final(info: ValidationInfo) -> bool:
+    """Whether variables have been put in, so that a text is what it is going to be."""
+    return bool(info.context and info.context.get("at_run_time"))
+
+
+def unless_variable(check: Any) -> Any:
+    """A validator that lets a text with ``${…}`` pass until its variables are known."""
+
+    def validate(value: str, info: ValidationInfo) -> str:
+        if has_reference(value) and not final(info):
+            return value
+        checked = check(value)
+        return value if checked is None else checked
+
+    return AfterValidator(validate)
+
+
+Milliseconds = Annotated[int, Field(ge=0, le=3_600_000)]

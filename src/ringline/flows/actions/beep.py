@@ -1,0 +1,26 @@
+"""``beep``: a short tone."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ringline.flows.actions.base import Action, Context, Media, Options
+from ringline.flows.engine import Next, Result
+
+
+class BeepOptions(Options):
+    """``beep`` has no options."""
+
+
+class Beep(Action):
+    """Play a beep and wait for its end."""
+
+    type: Literal["beep"]
+    option: BeepOptions = BeepOptions()
+
+    async def run(self, context: Context) -> Result:
+        await context.leg.play([await context.media.beep()])
+        return Next(waited=True)
+
+    async def prepare(self, media: Media) -> None:
+        await media.beep()

@@ -1,0 +1,15 @@
+"""What flows report of themselves."""
+
+from __future__ import annotations
+
+from prometheus_client import Histogram
+
+from ringline.metrics import registry
+
+action_seconds = Histogram(
+    "ringline_action_seconds",
+    "How long actions took, by type and result.",
+    ["type", "result"],
+    buckets=(0.001, 0.01, 0.1, 1, 5, 15, 60, 300),
+    registry=registry,
+)

@@ -1,0 +1,155 @@
+"""Running a flow on a leg: the effects at the engine's edge."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+from pydantic import ValidationError
+
+from ringline.calls.call import ActionFailure
+from ringline.calls.leg import Leg, LegError, LegGone
+from ringline.clock import Clock
+from ringline.errors import RinglineError
+from ringline.flows import engine, variables
+from ringline.flows.actions import Action, ActionFailed, Context, Media, ready
+from ringline.flows.activeflow import Activeflow, ActiveflowStatus
+from ringline.flows.snapshot import RawAction
+
+log = structlog.get_logger(__name__)
+
+
+class Observer(Protocol):
+    """Who is told how a flow goes on. Called synchronously."""
+
+    def flow_changed(self, activeflow: Activeflow) -> None:
+        """Before each action begins, and at the end: the snapshot is to be stored."""
+
+    def action_done(self, kind: str, result: str, seconds: float) -> None:
+        """An action ended; ``result`` is ``ok``, ``failed`` or ``gone``."""
+
+
+class Runner:
+    """Takes an activeflow from where it stands to its end."""
+
+    def __init__(
+        self, activeflow: Activeflow, leg: Leg, media: Media, clock: Clock, observer: Observer
+    ) -> None:
+        self._activeflow = activeflow
+        self._leg = leg
+        self._media = media
+        self._clock = clock
+        self._observer = observer
+        self._context = Context(leg=leg, media=media, clock=clock)
+        self._preparing: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Run to the end, then hang up. Returns early when the leg is gone; cancelling it stops the flow."""
+        flow = self._activeflow
+        flow.status = ActiveflowStatus.RUNNING
+        reason = "complete"
+        try:
+            result: engine.Result | None = None
+            while True:
+                raw = engine.step(flow.actions, flow.snapshot, result)
+                flow.tm_update = self._clock.now()
+                if raw is None:
+                    break
+                self._observer.flow_changed(flow)
+                self._prepare_next()
+                result = await self._execute(raw)
+            self._leg.hang_up()
+        except LegGone:
+            reason = "hangup"
+        except engine.FlowError as error:
+            reason = error.reason
+            log.warning(
+                "flow_stopped", call_id=str(self._leg.call.id), reason=error.reason, why=error.message
+            )
+            self._note(flow.snapshot.current, error.reason, error.message)
+            self._leg.hang_up()
+        except asyncio.CancelledError:
+            reason = "hangup"
+            raise
+        finally:
+            if self._preparing is not None:
+                self._preparing.cancel()
+            flow.status = ActiveflowStatus.ENDED
+            flow.reason = flow.reason or reason
+            flow.tm_update = self._clock.now()
+            self._observer.flow_changed(flow)
+
+    async def _execute(self, raw: RawAction) -> engine.Result:
+        began = self._clock.monotonic()
+        outcome = "failed"
+        try:
+            result = await self._ready(raw).run(self._context)
+            outcome = "ok"
+        except LegGone:
+            outcome = "gone"
+            raise
+        except asyncio.CancelledError:
+            outcome = "gone"
+            raise
+        except (ActionFailed, LegError, RinglineError) as error:
+            self._note(raw, error.reason, error.message)
+        except Exception as error:
+            log.exception("action_crashed", call_id=str(self._leg.call.id), action=raw["type"])
+            self._note(raw, "INTERNAL", f"the action failed: {type(error).__name__}")
+        else:
+            return result
+        finally:
+            self._observer.action_done(raw["type"], outcome, self._clock.monotonic() - began)
+        return engine.Next()
+
+    def _ready(self, raw: RawAction) -> Action:
+        lookup = self._activeflow.lookup(self._leg.call)
+        try:
+            return ready({**raw, "option": variables.substitute(raw["option"], lookup)})
+        except variables.TooLong:
+            raise ActionFailed("OPTION_TOO_LONG", "an option grew too long with its variables") from None
+        except ValidationError as error:
+            fault = error.errors()[0]
+            place = ".".join(str(part) for part in fault["loc"][1:])
+            raise ActionFailed("INVALID_OPTION", f"{place}: {fault['msg']}") from error
+
+    def _prepare_next(self) -> None:
+        """Render or fetch what comes next while the present action runs; a failure shows when it is its turn."""
+        upcoming = engine.upcoming(self._activeflow.actions, self._activeflow.snapshot)
+        self._preparing = _prepare(upcoming, self._ready, self._media)
+
+    def _note(self, raw: RawAction | None, reason: str, message: str) -> None:
+        call = self._leg.call
+        log.info(
+            "action_failed", call_id=str(call.id), action=raw and raw["type"], reason=reason, why=message
+        )
+        if raw is None:
+            return
+        call.note_failure(_failure(raw, reason, message, self._clock))
+
+
+def _failure(raw: RawAction, reason: str, message: str, clock: Clock) -> ActionFailure:
+    return ActionFailure(UUID(raw["id"]), raw["type"], reason, message[:500], clock.now())
+
+
+def _prepare(
+    raw: RawAction | None, make: Callable[[RawAction], Action], media: Media
+) -> asyncio.Task[None] | None:
+    """Start preparing an action's media, where it has any."""
+    if raw is None or raw["type"] not in PREPARED:
+        return None
+
+    async def prepare() -> None:
+        try:
+            await make(raw).prepare(media)
+        except (ActionFailed, RinglineError) as error:
+            log.debug("prepare_failed", action=raw["type"], error=str(error))
+
+    return asyncio.create_task(prepare(), name="prepare")
+
+
+PREPARED = frozenset({"talk", "play", "beep"})
+"""Actions worth preparing: those whose media takes time to make."""

@@ -1,0 +1,176 @@
+"""Flows and their executions: what is running, on which call, and when it starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import cast
+from uuid import UUID, uuid4
+
+import structlog
+
+from ringline.calls.ari_leg import AriLeg
+from ringline.calls.call import ZERO, Call
+from ringline.calls.journal import Journal
+from ringline.calls.leg import Leg
+from ringline.calls.states import HangupReason
+from ringline.clock import Clock
+from ringline.errors import NotFound, RinglineError
+from ringline.flows import metrics, store
+from ringline.flows.actions import Action, Media
+from ringline.flows.activeflow import Activeflow, ActiveflowStatus
+from ringline.flows.runner import Runner
+from ringline.flows.snapshot import RawAction, Snapshot
+from ringline.storage import Database
+
+log = structlog.get_logger(__name__)
+
+MAX_CACHED_FLOWS = 10_000
+
+
+def canonical(actions: Sequence[Action]) -> list[RawAction]:
+    """Checked actions as the JSON that the engine runs; every action has its id."""
+    return [action.model_dump(mode="json", by_alias=True) for action in actions]
+
+
+class FlowService:
+    """Starts a flow when its call is ready and stops it when the call ends (``calls.switchboard.CallHooks``)."""
+
+    def __init__(self, database: Database, journal: Journal, media: Media, clock: Clock) -> None:
+        self._database = database
+        self._journal = journal
+        self._media = media
+        self._clock = clock
+        self._waiting: dict[UUID, Activeflow] = {}
+        self._running: dict[UUID, asyncio.Task[None]] = {}
+        self._active: dict[UUID, Activeflow] = {}
+        self._definitions: dict[tuple[UUID, UUID], list[RawAction]] = {}
+
+    # definitions
+
+    async def exists(self, customer_id: UUID, flow_id: UUID) -> bool:
+        """Whether the customer has such a flow."""
+        try:
+            await self.actions(customer_id, flow_id)
+        except NotFound:
+            return False
+        return True
+
+    async def actions(self, customer_id: UUID, flow_id: UUID) -> list[RawAction]:
+        """A flow's actions. Raises ``NotFound`` for an unknown flow and another customer's alike."""
+        known = self._definitions.get((customer_id, flow_id))
+        if known is not None:
+            return known
+        async with self._database.connect() as connection:
+            row = await store.get_flow(connection, customer_id, flow_id)
+        if row is None:
+            raise NotFound(f"flow_id: there is no flow {flow_id}", reason="FLOW_NOT_FOUND")
+        if len(self._definitions) >= MAX_CACHED_FLOWS:
+            self._definitions.clear()
+        actions = cast("list[RawAction]", row.actions)
+        self._definitions[customer_id, flow_id] = actions
+        return actions
+
+    def forget(self, customer_id: UUID, flow_id: UUID) -> None:
+        """The flow was changed or deleted: calls that start from now on use it as it is then."""
+        self._definitions.pop((customer_id, flow_id), None)
+
+    # executions
+
+    def prepare(
+        self,
+        customer_id: UUID,
+        flow_id: UUID,
+        actions: list[RawAction],
+        variables: dict[str, str],
+    ) -> Activeflow:
+        """A copy of a flow, ready to run. It is not stored yet."""
+        return Activeflow(
+            id=uuid4(),
+            customer_id=customer_id,
+            flow_id=flow_id,
+            actions=actions,
+            snapshot=Snapshot(variables=dict(variables)),
+            tm_create=self._clock.now(),
+        )
+
+    def attach(self, activeflow: Activeflow, call: Call) -> None:
+        """The activeflow runs on this call as soon as the call is ready; its first words are made meanwhile."""
+        activeflow.reference_id = call.id
+        call.activeflow_id = activeflow.id
+        call.flow_id = activeflow.flow_id
+        self._waiting[call.id] = activeflow
+
+    def detach(self, call: Call) -> None:
+        """The call did not come about."""
+        self._waiting.pop(call.id, None)
+
+    def current(self, call_id: UUID) -> RawAction | None:
+        """The action that a live call is at."""
+        activeflow = self._active.get(call_id)
+        return None if activeflow is None else activeflow.snapshot.current
+
+    def call_ready(self, call: Call, leg: AriLeg) -> None:
+        self.start(call, leg)
+
+    def start(self, call: Call, leg: Leg) -> None:
+        """Run the call's flow; an incoming call's is looked up first."""
+        task = asyncio.create_task(self._run(call, leg), name=f"flow-{call.id}")
+        self._running[call.id] = task
+        task.add_done_callback(lambda done: self._done(call, done))
+
+    def call_ended(self, call: Call) -> None:
+        waiting = self._waiting.pop(call.id, None)
+        if waiting is not None:
+            waiting.status = ActiveflowStatus.ENDED
+            waiting.reason = "hangup"
+            waiting.tm_update = self._clock.now()
+            self._journal.touch_flow(waiting)
+        task = self._running.get(call.id)
+        if task is not None:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Stop what still runs."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def flow_changed(self, activeflow: Activeflow) -> None:
+        self._journal.touch_flow(activeflow)
+
+    def action_done(self, kind: str, result: str, seconds: float) -> None:
+        metrics.action_seconds.labels(kind, result).observe(seconds)
+
+    async def _run(self, call: Call, leg: Leg) -> None:
+        activeflow = self._waiting.pop(call.id, None)
+        if activeflow is None:
+            activeflow = await self._of_number(call, leg)
+            if activeflow is None:
+                return
+        self._active[call.id] = activeflow
+        await Runner(activeflow, leg, self._media, self._clock, self).run()
+
+    async def _of_number(self, call: Call, leg: Leg) -> Activeflow | None:
+        """The flow that an incoming call's number names."""
+        if call.flow_id == ZERO:
+            return None
+        try:
+            actions = await self.actions(call.customer_id, call.flow_id)
+        except RinglineError as error:
+            log.warning("flow_missing", call_id=str(call.id), flow_id=str(call.flow_id), why=error.message)
+            call.hangup_detail = error.message
+            leg.hang_up(HangupReason.FAILED)
+            return None
+        activeflow = self.prepare(call.customer_id, call.flow_id, actions, {})
+        activeflow.reference_id = call.id
+        call.activeflow_id = activeflow.id
+        self._journal.touch(call)
+        return activeflow
+
+    def _done(self, call: Call, task: asyncio.Task[None]) -> None:
+        self._running.pop(call.id, None)
+        self._active.pop(call.id, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("flow_crashed", call_id=str(call.id), exc_info=error)

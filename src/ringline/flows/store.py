@@ -1,0 +1,110 @@
+"""The tables of flows and of flows in execution, and every query on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ringline.storage import metadata
+
+_zero = sa.text("'00000000-0000-0000-0000-000000000000'::uuid")
+_empty = sa.text("''")
+
+
+def _moment(name: str, *, nullable: bool = True) -> sa.Column[datetime]:
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable)
+
+
+flows = sa.Table(
+    "flows",
+    metadata,
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    sa.Column("customer_id", sa.Uuid(), nullable=False),
+    sa.Column("type", sa.String, nullable=False, server_default=sa.text("'flow'")),
+    sa.Column("name", sa.String, nullable=False, server_default=_empty),
+    sa.Column("detail", sa.String, nullable=False, server_default=_empty),
+    sa.Column("actions", postgresql.JSONB, nullable=False),
+    sa.Column("on_complete_flow_id", sa.Uuid(), nullable=False, server_default=_zero),
+    _moment("tm_create", nullable=False),
+    _moment("tm_update"),
+    _moment("tm_delete"),
+    sa.Index("ix_flows_customer_page", "customer_id", sa.text("tm_create DESC"), sa.text("id DESC")),
+)
+
+activeflows = sa.Table(
+    "activeflows",
+    metadata,
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    sa.Column("customer_id", sa.Uuid(), nullable=False),
+    sa.Column("flow_id", sa.Uuid(), nullable=False, server_default=_zero),
+    sa.Column("status", sa.String, nullable=False, server_default=_empty),
+    sa.Column("reason", sa.String, nullable=False, server_default=_empty),
+    sa.Column("reference_type", sa.String, nullable=False),
+    sa.Column("reference_id", sa.Uuid(), nullable=False, server_default=_zero),
+    sa.Column("reference_activeflow_id", sa.Uuid(), nullable=False, server_default=_zero),
+    sa.Column("on_complete_flow_id", sa.Uuid(), nullable=False, server_default=_zero),
+    sa.Column("actions", postgresql.JSONB, nullable=False),
+    sa.Column("snapshot", postgresql.JSONB, nullable=False),
+    _moment("tm_create", nullable=False),
+    _moment("tm_update"),
+    _moment("tm_delete"),
+    sa.Index("ix_activeflows_customer_page", "customer_id", sa.text("tm_create DESC"), sa.text("id DESC")),
+    sa.Index("ix_activeflows_reference", "reference_id"),
+)
+
+_insert = postgresql.insert(activeflows)
+_upsert = _insert.on_conflict_do_update(
+    index_elements=[activeflows.c.id],
+    set_={name: _insert.excluded[name] for name in ("status", "reason", "snapshot", "tm_update")},
+)
+_update = (
+    sa.update(activeflows)
+    .where(activeflows.c.id == sa.bindparam("_id"))
+    .values(
+        status=sa.bindparam("_status"),
+        reason=sa.bindparam("_reason"),
+        snapshot=sa.bindparam("_snapshot"),
+        tm_update=sa.bindparam("_tm_update"),
+    )
+)
+
+
+async def insert_activeflows(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    await connection.execute(_upsert, list(rows))
+
+
+async def update_activeflows(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """Write what changes while a flow runs; ``rows`` are those of ``Activeflow.row``."""
+    await connection.execute(
+        _update,
+        [
+            {f"_{name}": row[name] for name in ("id", "status", "reason", "snapshot", "tm_update")}
+            for row in rows
+        ],
+    )
+
+
+async def get_flow(connection: AsyncConnection, customer_id: UUID, flow_id: UUID) -> sa.Row[Any] | None:
+    """One flow of a customer that was not deleted."""
+    result = await connection.execute(
+        sa.select(flows).where(
+            flows.c.id == flow_id, flows.c.customer_id == customer_id, flows.c.tm_delete.is_(None)
+        )
+    )
+    return result.first()
+
+
+async def finish_activeflows(connection: AsyncConnection, now: datetime, reason: str) -> int:
+    """End every activeflow that still counts as running: its controller is gone."""
+    result = await connection.execute(
+        sa.update(activeflows)
+        .where(activeflows.c.status == "running")
+        .values(status="ended", reason=reason, tm_update=now)
+    )
+    return result.rowcount

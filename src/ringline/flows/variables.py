@@ -1,0 +1,65 @@
+"""Variables of a flow: ``${name}`` in the text of any option, replaced just before the action runs.
+
+What is put in is never looked through again: a value that came from a caller or a web server stays text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from ringline.errors import InvalidArgument
+
+RESERVED_PREFIX: Final = "voipbin."
+MAX_KEYS: Final = 100
+MAX_VALUE_BYTES: Final = 32 * 1024
+MAX_TOTAL_BYTES: Final = 64 * 1024
+MAX_RESULT: Final = 64 * 1024
+
+_REFERENCE = re.compile(r"\$\{([^{}]{1,256})\}")
+
+Lookup = Callable[[str], str]
+
+
+class TooLong(Exception):
+    """A text grew past ``MAX_RESULT`` characters when its variables were put in."""
+
+
+def check(variables: Mapping[str, str], field: str = "variables") -> dict[str, str]:
+    """The variables that a caller may set, within VoIPBIN's limits; ``voipbin.`` names are left out."""
+    kept = {key: value for key, value in variables.items() if not key.lower().startswith(RESERVED_PREFIX)}
+    if len(kept) > MAX_KEYS:
+        raise InvalidArgument(f"{field}: {len(kept)} variables are too many; at most {MAX_KEYS} are possible")
+    total = 0
+    for key, value in kept.items():
+        if not key or len(key) > 256 or "{" in key or "}" in key:
+            raise InvalidArgument(f"{field}: a name has 1 to 256 characters and no braces, not {key[:40]!r}")
+        size = len(value.encode())
+        if size > MAX_VALUE_BYTES:
+            raise InvalidArgument(f"{field}.{key}: {size} bytes are too many; at most {MAX_VALUE_BYTES}")
+        total += size + len(key.encode())
+    if total > MAX_TOTAL_BYTES:
+        raise InvalidArgument(f"{field}: {total} bytes in all are too many; at most {MAX_TOTAL_BYTES}")
+    return kept
+
+
+def substitute(value: Any, lookup: Lookup) -> Any:
+    """A copy of JSON data with every ``${name}`` in its texts replaced; a missing name gives ``""``."""
+    if isinstance(value, str):
+        if "${" not in value:
+            return value
+        text = _REFERENCE.sub(lambda match: lookup(match[1].strip()), value)
+        if len(text) > MAX_RESULT:
+            raise TooLong
+        return text
+    if isinstance(value, dict):
+        return {key: substitute(item, lookup) for key, item in value.items()}
+    if isinstance(value, list):
+        return [substitute(item, lookup) for item in value]
+    return value
+
+
+def has_reference(text: str) -> bool:
+    """Whether the text names a variable, so that its final form is known only at run time."""
+    return _REFERENCE.search(text) is not None
