@@ -1,0 +1,61 @@
+"""The bases of what the API reads and writes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+
+ZERO_UUID = UUID(int=0)
+_ZERO_TEXT = str(ZERO_UUID)
+
+
+class RequestModel(BaseModel):
+    """A body, or a part of one: exact types, no unknown fields.
+
+    It is always validated from JSON text, where ``strict`` still takes UUIDs and times from strings.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class ResponseModel(BaseModel):
+    """An answer; every field is always there."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True, serialize_by_alias=True)
+
+
+class QueryModel(BaseModel):
+    """A query string: text becomes numbers and booleans, unknown parameters are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+def _none_if_zero(value: object) -> object:
+    return None if value in ("", _ZERO_TEXT, ZERO_UUID) else value
+
+
+UuidOrZero = Annotated[
+    UUID | None,
+    BeforeValidator(_none_if_zero),
+    PlainSerializer(lambda value: _ZERO_TEXT if value is None else str(value), return_type=str),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "uuid",
+            "description": "The zero UUID means none.",
+            "examples": [_ZERO_TEXT],
+        }
+    ),
+]
+
+T = TypeVar("T")
+
+
+class Page(ResponseModel, Generic[T]):
+    """One page of a list, newest first."""
+
+    result: list[T]
+    next_page_token: str
+    """Give it as ``page_token`` to get the next page; ``""`` on the last one."""

@@ -1,0 +1,47 @@
+"""Listening, and ending without cutting requests off."""
+
+from __future__ import annotations
+
+import structlog
+from aiohttp import web
+
+log = structlog.get_logger(__name__)
+
+# An idle connection, and one whose request line and headers trickle in, is closed after this many seconds.
+_IDLE = 15.0
+_LINGER = 5.0
+_BACKLOG = 512
+
+
+class Server:
+    """Serves ``app`` on one address. Requests in progress get ``grace`` seconds when it closes."""
+
+    def __init__(self, app: web.Application, host: str, port: int, *, grace: float = 10.0) -> None:
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            keepalive_timeout=_IDLE,
+            lingering_time=_LINGER,
+            shutdown_timeout=grace,
+            max_line_size=8190,
+            max_field_size=8190,
+        )
+        self._host = host
+        self._port = port
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on: the chosen one when 0 was asked for. 0 before ``start``."""
+        addresses = self._runner.addresses
+        return int(addresses[0][1]) if addresses else 0
+
+    async def start(self) -> None:
+        """Bind and serve. Raises ``OSError`` when the address cannot be had."""
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, self._port, backlog=_BACKLOG, reuse_address=True).start()
+        log.info("http_listening", host=self._host, port=self.port)
+
+    async def close(self) -> None:
+        """Accept nothing new, let requests in progress end, then end them."""
+        await self._runner.cleanup()
