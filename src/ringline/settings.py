@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     kamailio_host: str = "127.0.0.1"
     kamailio_port: int = 5060
     kamailio_rpc_url: str = "http://127.0.0.1:5060/rpc"
+    kamailio_secret: SecretStr = SecretStr("")
+    kamailio_db_password: SecretStr = SecretStr("")
 
     # first customer and login
     admin_username: str = "admin"

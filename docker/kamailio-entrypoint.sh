@@ -1,0 +1,36 @@
+#!/bin/sh
+# Turns Ringline's environment into the names that kamailio-config/ reads, then becomes Kamailio.
+set -eu
+
+fail() {
+    echo "kamailio: $1" >&2
+    exit 64
+}
+
+export EDGE_DB_URL="${RINGLINE_KAMAILIO_DB_URL:-}"
+[ -n "$EDGE_DB_URL" ] || fail "RINGLINE_KAMAILIO_DB_URL is missing; 'make up' writes what it is made of into .env"
+export EDGE_SECRET="${RINGLINE_KAMAILIO_SECRET:-}"
+case "$EDGE_SECRET" in
+    *[!0-9A-Za-z]*) fail "RINGLINE_KAMAILIO_SECRET may hold letters and digits only" ;;
+    ????????????????*) ;;
+    *) fail "RINGLINE_KAMAILIO_SECRET is missing or shorter than 16 characters; 'make up' writes it into .env" ;;
+esac
+
+export RINGLINE_SIP_DOMAIN="${RINGLINE_SIP_DOMAIN:-ringline.test}"
+export EDGE_ADDRESS="${RINGLINE_KAMAILIO_HOST:-127.0.0.1}"
+export EDGE_PORT="${RINGLINE_KAMAILIO_PORT:-5060}"
+export EDGE_ASTERISK_ADDRESS="${RINGLINE_ASTERISK_HOST:-127.0.0.1}"
+export EDGE_ASTERISK_PORT="${RINGLINE_ASTERISK_SIP_PORT:-5080}"
+
+case "$EDGE_ADDRESS" in
+    0.0.0.0 | :: | "[::]") fail "RINGLINE_KAMAILIO_HOST must be the address of one interface, not $EDGE_ADDRESS" ;;
+    127.0.0.1) ;;
+    *) export EDGE_PUBLIC=yes ;;
+esac
+case "${RINGLINE_ADVERTISED_ADDRESS:-}" in
+    "") ;;
+    *:*) export EDGE_ADVERTISED="$RINGLINE_ADVERTISED_ADDRESS" ;;
+    *) export EDGE_ADVERTISED="$RINGLINE_ADVERTISED_ADDRESS:$EDGE_PORT" ;;
+esac
+
+exec kamailio -DD -E -m "${RINGLINE_KAMAILIO_SHM_MB:-64}" -M 8 -w /tmp -f /etc/kamailio/kamailio.cfg "$@"

@@ -1,0 +1,5 @@
+"""SIP accounts of phones."""
+
+from ringline.extensions.seed import seed
+
+__all__ = ["seed"]
