@@ -4,6 +4,9 @@ Usable without the rest of Ringline: nothing here imports anything else of it. S
 file.
 """
 
+from .applications import Application
+from .bridges import Bridge
+from .channels import Channel
 from .client import Client
 from .codec import quote
 from .errors import (
@@ -23,26 +26,34 @@ from .errors import (
     Unsupported,
 )
 from .events import Subscription
+from .playbacks import Playback
+from .recordings import LiveRecording, StoredRecording
 from .state import RINGLINE_EVENTS, State
 from .stats import Observer, Stats
 
 __all__ = [
     "RINGLINE_EVENTS",
+    "Application",
     "AriError",
     "BadRequest",
+    "Bridge",
+    "Channel",
     "Client",
     "Conflict",
     "ConnectionLost",
     "Forbidden",
     "Gone",
+    "LiveRecording",
     "NotAllowed",
     "NotFound",
     "Observer",
     "Overloaded",
+    "Playback",
     "RequestTimeout",
     "ServerError",
     "State",
     "Stats",
+    "StoredRecording",
     "Subscription",
     "Unanswered",
     "Unauthorized",

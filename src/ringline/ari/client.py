@@ -1,39 +1,54 @@
-"""The client: a socket for events, a few for requests, and what a program sees of them."""
+"""The client: what a program sees of an Asterisk."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
-import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import structlog
 
-from .codec import Query, quote
-from .errors import AriError, RequestTimeout
-from .events import Event, Events, Handler, Subscription
-from .lanes import Lanes
-from .link import Link
-from .pending import Convert, Request, Settlement
+from .applications import Application, Applications
+from .audit import Audit
+from .bridges import Bridge, Bridges
+from .channels import Channel, Channels
+from .codec import Query
+from .description import Description
+from .errors import AriError
+from .events import Event, Events, Handler, Subscription, adapted
+from .models import Model, Resource
+from .objects import objects
+from .others import DeviceState, Endpoint, Mailbox, Sound
+from .pending import Convert, Settlement
+from .playbacks import Playback, Playbacks
+from .recordings import LiveRecording, Recordings, StoredRecording
 from .rest import Rest
+from .sockets import Address, Sockets
 from .state import ALWAYS, RINGLINE_EVENTS, State
 from .stats import Observer, Stats
 from .transport import Transport
 
 log = structlog.get_logger(__name__)
 
-TICK_SECONDS = 0.5
-PROBE_SECONDS = 3.0
-"""How long Asterisk may take for its first answer over the WebSocket before it counts as one that cannot."""
-SOCKETS_SECONDS = 3.0
-"""How long the request sockets may take after the events socket, before ``connected`` is said without them.
-"""
 CLOSE_SECONDS = 2.0
 DOWNLOAD_BYTES = 100 * 1024 * 1024
+
+PROMOTED: Mapping[str, type[Model]] = {
+    "Application": Application,
+    "Bridge": Bridge,
+    "Channel": Channel,
+    "DeviceState": DeviceState,
+    "Endpoint": Endpoint,
+    "LiveRecording": LiveRecording,
+    "Mailbox": Mailbox,
+    "Playback": Playback,
+    "Sound": Sound,
+    "StoredRecording": StoredRecording,
+}
+"""Asterisk's names of what operations return, and what becomes of it. Everything else stays JSON."""
 
 
 class Client:
@@ -41,10 +56,11 @@ class Client:
 
     ``url`` is Asterisk's HTTP address (``http://127.0.0.1:8088``), ``application`` the name by which the
     dialplan's ``Stasis()`` finds this program. ``request_sockets`` further WebSockets (applications
-    ``<application>-req-1..``) carry the requests, because Asterisk serves those of one socket one after
-    another; 0 uses the events' own. ``allowed_events`` are the types of event that Asterisk shall send,
-    None for all. ``request_timeout`` is in seconds. ``queue_size`` bounds the events that wait for
-    coroutine handlers of one channel.
+    ``<application>-req-1..``) carry the requests, because Asterisk serves those of one socket one after another;
+    0 uses the events' own. ``allowed_events`` are the types of event that Asterisk shall send, None for all.
+    ``request_timeout`` is in seconds. ``queue_size`` bounds the events that wait for coroutine handlers of one
+    channel. ``describe`` reads Asterisk's description of its API at the first connect, for the operations that
+    have no typed method. ``observer`` gets what metrics want.
     """
 
     def __init__(
@@ -61,84 +77,78 @@ class Client:
         describe: bool = True,
         observer: Observer | None = None,
     ) -> None:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f"{url!r} is no address of Asterisk's HTTP server: http://host:port is expected")
-        path = parts.path.rstrip("/").removesuffix("/ari")
-        self._base = f"{parts.scheme}://{parts.netloc}{path}/ari"
-        self._authorization = "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
         self.application = application
-        self._request_sockets = request_sockets
-        self._allowed = None if allowed_events is None else sorted({*allowed_events, *ALWAYS})
+        self._address = Address(
+            base=_base(url),
+            authorization="Basic " + base64.b64encode(f"{username}:{password}".encode()).decode(),
+            application=application,
+            request_sockets=request_sockets,
+            allowed=None if allowed_events is None else sorted({*allowed_events, *ALWAYS}),
+        )
         self._request_timeout = request_timeout
         self._describe = describe
-        self._observer = observer
         self.stats = Stats()
-        self._events = Events(self.stats, observer, queue_size)
-        self._state_handlers: list[Callable[[State, str], Any]] = []
-        self._state_lane = Lanes(1000, self._handler_failed)
-        self._transport: Transport | None = None
-        self._rest = Rest(self._base, self._authorization)
+        self.events = Events(self.stats, observer, queue_size)
+        self.description = Description()
         self._settlement = Settlement(self.stats, observer)
-        self._main: Link | None = None
-        self._connected = asyncio.Event()
-        self._was_connected = False
-        self._announcing: asyncio.Task[None] | None = None
-        self._ticker: asyncio.TimerHandle | None = None
-        self._last_tick = 0.0
-        self._closed = False
+        self._rest = Rest(self._address.base, self._address.authorization)
+        self._audit = Audit(self, self.events.objects)
+        self._state_handlers: list[tuple[Callable[[State, str], Any], Subscription]] = []
+        self._transport: Transport | None = None
+        self._sockets: Sockets | None = None
+        self.channels = Channels(self)
+        self.bridges = Bridges(self)
+        self.playbacks = Playbacks(self)
+        self.recordings = Recordings(self)
+        self.applications = Applications(self)
 
-    # -- life --------------------------------------------------------------------------------------
+    def __getattr__(self, name: str) -> Resource:
+        """Any further resource that Asterisk describes: ``client.endpoints``, ``client.asterisk``..."""
+        if name.startswith("_") or not self.description.is_loaded or name not in self.description.resources:
+            known = ", ".join(self.description.resources)
+            raise AttributeError(
+                f"no attribute and no ARI resource {name!r}" + (f" ({known})" if known else "")
+            )
+        resource = Resource(self, name)
+        self.__dict__[name] = resource
+        return resource
+
+    # -- life -------------------------------------------------------------------------------------------------
 
     async def start(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - 0 means: do not wait
         """Connect, and keep connected until ``close()``.
 
-        Returns when events flow: after at most ``timeout`` seconds (None: however long it takes; 0: at
-        once, without waiting). Raises ``RequestTimeout`` when Asterisk was not reached in time (the client
-        goes on trying) and ``Unauthorized`` when it refuses the password.
+        Returns when events flow: after at most ``timeout`` seconds (None: however long it takes; 0: at once,
+        without waiting). Raises ``RequestTimeout`` when Asterisk was not reached in time (the client goes on
+        trying) and ``Unauthorized`` when it refuses the password.
         """
-        if self._main is not None:
+        if self._sockets is not None:
             raise RuntimeError("the client was started already")
         self._transport = Transport(self._settlement, self._rest, self._request_timeout)
-        self._main = self._transport.main = self._link(self.application, self._prepare_main)
-        self._main.start()
-        loop = asyncio.get_running_loop()
-        self._last_tick = loop.time()
-        self._ticker = loop.call_later(TICK_SECONDS, self._tick)
-        if timeout == 0:
-            return
-        connected = asyncio.ensure_future(self._connected.wait())
-        either: set[asyncio.Future[Any]] = {connected, self._main.refused}
-        try:
-            await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            connected.cancel()
-        if self._connected.is_set():
-            return
-        if self._main.refused.done():
-            raise self._main.refused.result()
-        raise RequestTimeout(f"no ARI at {self._base} within {timeout} s")
+        self._sockets = Sockets(
+            self._address,
+            self._transport,
+            self._rest,
+            self._settlement,
+            on_event=self.events.dispatch,
+            on_ready=self._ready,
+            on_tick=self._tick,
+        )
+        for number, (handler, _) in enumerate(self._state_handlers):
+            self._state_handlers[number] = (handler, self._sockets.on_state(handler))
+        self._sockets.start()
+        if timeout != 0:
+            await self._sockets.wait(timeout)
 
     async def close(self) -> None:
         """Close all sockets and end all tasks. Requests in flight fail; handlers that run get 2 s to end."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._ticker is not None:
-            self._ticker.cancel()
-        if self._announcing is not None:
-            self._announcing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._announcing
+        self._audit.close()
+        if self._sockets is not None:
+            await self._sockets.close(CLOSE_SECONDS)
         if self._transport is not None:
-            await asyncio.gather(*(link.close() for link in self._transport.links))
-            if self._main is not None:
-                await self._main.close()
             await self._transport.close()
-        await self._events.lanes.close(CLOSE_SECONDS)
-        await self._state_lane.close(CLOSE_SECONDS)
+        await self.events.lanes.close(CLOSE_SECONDS)
         await self._rest.close()
-        self._connected.clear()
 
     async def __aenter__(self) -> Client:
         try:
@@ -153,10 +163,25 @@ class Client:
     ) -> None:
         await self.close()
 
+    async def _ready(self) -> None:
+        self._audit.connected()
+        if not self._describe or self.description.is_loaded:
+            return
+        try:
+            await self.description.load(self._rest)
+        except (AriError, KeyError, TypeError, ValueError) as error:
+            log.warning(
+                "ari_description_missing", error=str(error), hint="only typed operations can be called"
+            )
+
+    def _tick(self, now: float) -> None:
+        self.events.tick(now)
+        self._audit.tick(now)
+
     @property
     def connected(self) -> bool:
         """Whether events flow now."""
-        return self._connected.is_set()
+        return self._sockets is not None and self._sockets.connected.is_set()
 
     @property
     def in_flight(self) -> int:
@@ -166,9 +191,9 @@ class Client:
     @property
     def queued(self) -> int:
         """Events that wait for coroutine handlers."""
-        return self._events.lanes.waiting
+        return self.events.lanes.waiting
 
-    # -- requests ----------------------------------------------------------------------------------
+    # -- requests ---------------------------------------------------------------------------------------------
 
     def send(
         self,
@@ -183,10 +208,11 @@ class Client:
     ) -> asyncio.Future[Any]:
         """Send a request now and return the future of its answer: decoded JSON, or None for 204.
 
-        ``uri`` has no leading slash and its parts are quoted (``channels/1.2/play``). Requests with one
-        ``key`` are served in the order of these calls, without waiting for each other's answers; without a
-        key the object in the URI is the key. ``convert`` turns the decoded answer into the result. The
-        future fails with an ``AriError``; nobody is obliged to look at it.
+        ``uri`` has no leading slash and its parts are quoted (``channels/1.2/play``). Requests with one ``key``
+        are served in the order of these calls, without waiting for each other's answers; without a key the
+        object in the URI is the key. ``timeout`` is in seconds and kept to within half a second. ``convert``
+        turns the decoded answer into the result. The future fails with an ``AriError``; nobody is obliged to
+        look at it.
         """
         if self._transport is None:
             raise RuntimeError("start() the client first")
@@ -218,11 +244,11 @@ class Client:
         ignore: Iterable[int] = (404,),
     ) -> None:
         """Send and forget. A failure is logged as a warning, unless its status is in ``ignore``."""
-        allowed = frozenset(ignore)
+        expected = frozenset(ignore)
 
         def report(future: asyncio.Future[Any]) -> None:
             error = None if future.cancelled() else future.exception()
-            if isinstance(error, AriError) and error.status not in allowed:
+            if isinstance(error, AriError) and error.status not in expected:
                 log.warning(
                     "ari_request_failed", method=method, uri=uri, status=error.status, error=error.message
                 )
@@ -234,165 +260,113 @@ class Client:
         uri: str,
         *,
         max_bytes: int = DOWNLOAD_BYTES,
-        timeout: float = 60.0,  # noqa: ASYNC109
+        timeout: float = 60.0,  # noqa: ASYNC109 - travels with the request
     ) -> bytes:
         """A binary answer (``recordings/stored/NAME/file``), which Asterisk gives by HTTP only."""
         return await self._rest.download(uri, max_bytes, timeout)
 
-    # -- events ------------------------------------------------------------------------------------
+    # -- handles ------------------------------------------------------------------------------------------------
+
+    def channel(self, channel_id: str, key: str = "") -> Channel:
+        """A handle on a channel, whether it exists yet or not. Nothing is sent."""
+        return Channel(self, {"id": channel_id}, key)
+
+    def bridge(self, bridge_id: str, key: str = "") -> Bridge:
+        """A handle on a bridge."""
+        return Bridge(self, {"id": bridge_id}, key)
+
+    def playback(self, playback_id: str, key: str = "") -> Playback:
+        """A handle on a playback."""
+        return Playback(self, {"id": playback_id}, key)
+
+    def live_recording(self, name: str, key: str = "") -> LiveRecording:
+        """A handle on a running recording."""
+        return LiveRecording(self, {"name": name}, key)
+
+    def stored_recording(self, name: str, key: str = "") -> StoredRecording:
+        """A handle on a finished recording."""
+        return StoredRecording(self, {"name": name}, key)
+
+    def promotion(self, response: str, key: str = "") -> Convert | None:
+        """What turns an answer of Asterisk's type ``response`` (``Channel``, ``List[Bridge]``) into objects."""
+        is_list = response.startswith("List[")
+        factory = PROMOTED.get(response[5:-1] if is_list else response)
+        if factory is None:
+            return None
+        make = factory
+        if is_list:
+            return lambda answer: [make(self, entry, key) for entry in answer]
+        return lambda answer: make(self, answer, key)
+
+    # -- events ---------------------------------------------------------------------------------------------------
 
     def on_event(self, event_type: str, handler: Handler) -> Subscription:
         """``handler(event)`` for events of this type, ``"*"`` for all.
 
-        A plain function is called inline, in the order of the socket, and must not block; a coroutine
-        function is queued per channel.
+        A plain function is called inline, in the order of the socket, and must not block; a coroutine function
+        is queued per channel. Inside one, do not wait for a further event of the same channel by another
+        coroutine handler, whose turn comes only afterwards: use ``next_event`` of the object.
         """
-        return self._events.on(event_type, handler)
+        return self.events.on(event_type, handler)
+
+    def on_channel_event(self, event_type: str, handler: Handler) -> Subscription:
+        """``handler(channel, event)``. For events without a field ``channel`` (``Dial``, attended transfers)
+        the first argument is a dict of channels by the name of their field."""
+        return self._on_objects(Channel, event_type, handler)
+
+    def on_bridge_event(self, event_type: str, handler: Handler) -> Subscription:
+        """``handler(bridge, event)``."""
+        return self._on_objects(Bridge, event_type, handler)
+
+    def on_playback_event(self, event_type: str, handler: Handler) -> Subscription:
+        """``handler(playback, event)``."""
+        return self._on_objects(Playback, event_type, handler)
+
+    def on_recording_event(self, event_type: str, handler: Handler) -> Subscription:
+        """``handler(live_recording, event)``."""
+        return self._on_objects(LiveRecording, event_type, handler)
+
+    def on_endpoint_event(self, event_type: str, handler: Handler) -> Subscription:
+        """``handler(endpoint, event)``."""
+        return self._on_objects(Endpoint, event_type, handler)
+
+    def on_device_state_event(self, event_type: str, handler: Handler) -> Subscription:
+        """``handler(device_state, event)``."""
+        return self._on_objects(DeviceState, event_type, handler)
+
+    def _on_objects(self, model: type[Model], event_type: str, handler: Handler) -> Subscription:
+        kind = model.kind
+
+        def extract(event: Event) -> Model | dict[str, Model]:
+            own = event.get(kind)
+            if isinstance(own, dict):
+                return model(self, own)
+            return {field: model(self, value) for field, value in objects(event, kind).items()}
+
+        return self.events.on(event_type, adapted(handler, extract))
 
     def on_state(self, handler: Callable[[State, str], Any]) -> Subscription:
-        """``handler(state, detail)`` for each change of the connection; coroutine functions run one after
-        another."""
-        self._state_handlers.append(handler)
-        return Subscription(lambda: self._state_handlers.remove(handler))
+        """``handler(state, detail)`` for each change of the connection, see ``State``.
 
-    def _notify(self, state: State, detail: str) -> None:
-        for handler in tuple(self._state_handlers):
-            try:
-                result = handler(state, detail)
-            except Exception:
-                self._handler_failed()
-                log.exception("ari_state_handler_failed", state=state)
-                continue
-            if inspect.iscoroutine(result):
-                self._state_lane.put("state", _identity, result)
+        Coroutine functions run one after another, plain functions inline.
+        """
+        entry = (handler, Subscription(lambda: None))
+        if self._sockets is not None:
+            entry = (handler, self._sockets.on_state(handler))
+        self._state_handlers.append(entry)
 
-    def _handler_failed(self) -> None:
-        self.stats.handlers_failed += 1
+        def close() -> None:
+            for number, (known, subscription) in enumerate(self._state_handlers):
+                if known is handler:
+                    subscription.close()
+                    del self._state_handlers[number]
+                    return
 
-    # -- sockets -----------------------------------------------------------------------------------
-
-    def _link(self, application: str, prepare: Callable[[Link], Any], *, patient: bool = False) -> Link:
-        query = urlencode({"app": application, "subscribeAll": "false"})
-        return Link(
-            f"ws{self._base.removeprefix('http')}/events?{query}",
-            application,
-            self._authorization,
-            self._settlement,
-            prepare=prepare,
-            on_event=self._event,
-            on_up=self._up,
-            on_down=self._down,
-            patient=patient,
-        )
-
-    async def _prepare_main(self, link: Link) -> None:
-        await self._filter(link.application)
-        assert self._transport is not None  # noqa: S101 - a link is made after it
-        self._transport.http_only = not await self._serves_rest(link)
-        if self._transport.http_only:
-            log.warning(
-                "ari_over_http", hint="this Asterisk serves no REST over WebSocket: requests go by HTTP"
-            )
-
-    async def _prepare_request_link(self, link: Link) -> None:
-        """Applications of request sockets get no events: nothing is subscribed to them."""
-
-    async def _filter(self, application: str) -> None:
-        """Ask for the wanted events only; by HTTP, as a filter left behind may hide the answer here."""
-        allowed = [] if self._allowed is None else [{"type": name} for name in self._allowed]
-        uri = f"applications/{quote(application)}/eventFilter"
-        body = {"allowed": allowed, "disallowed": []}
-        try:
-            status, answer = await self._rest.call("PUT", uri, body, self._request_timeout)
-        except AriError as error:
-            log.warning("ari_event_filter_failed", application=application, error=str(error))
-            return
-        if status >= 400:
-            log.warning("ari_event_filter_failed", application=application, status=status, error=answer)
-
-    async def _serves_rest(self, link: Link) -> bool:
-        """Whether this Asterisk answers requests over the WebSocket (20.14, 21.9, 22.4 and later do)."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        now = asyncio.get_running_loop().time()
-        link.send(Request("GET", "asterisk/ping", future, started=now, timeout=PROBE_SECONDS), None)
-        await asyncio.wait({future}, timeout=PROBE_SECONDS)
-        if future.done() and not isinstance(error := future.exception(), RequestTimeout):
-            if error is None or (isinstance(error, AriError) and error.status):
-                return True
-            raise error
-        # No answer: an Asterisk that cannot, or one that is stuck. Only the former answers a ping.
-        if not await link.alive(PROBE_SECONDS):
-            link.drop("Asterisk neither answers a request nor a ping")
-        return False
-
-    def _up(self, link: Link) -> None:
-        if link is not self._main:
-            if self._was_connected:
-                self.stats.reconnects += 1
-                if self._observer is not None:
-                    self._observer.reconnected(link.application)
-            return
-        assert self._transport is not None  # noqa: S101 - a link is made after it
-        if not self._transport.http_only and not self._transport.links:
-            for number in range(1, self._request_sockets + 1):
-                name = f"{self.application}-req-{number}"
-                request_link = self._link(name, self._prepare_request_link, patient=True)
-                self._transport.links.append(request_link)
-                request_link.start()
-        self._announcing = asyncio.create_task(self._announce(), name="ari-announce")
-
-    async def _announce(self) -> None:
-        """Say ``connected`` once the request sockets are there too, or have had their time."""
-        assert self._transport is not None  # noqa: S101
-        waits = [] if self._transport.http_only else [link.up.wait() for link in self._transport.links]
-        try:
-            async with asyncio.timeout(SOCKETS_SECONDS):
-                await asyncio.gather(*waits)
-        except TimeoutError:
-            log.warning("ari_request_sockets_missing", application=self.application)
-        again, self._was_connected = self._was_connected, True
-        self._connected.set()
-        log.info("ari_connected", application=self.application, url=self._base, again=again)
-        self._notify(State.CONNECTED, self._base)
-        if again:
-            self.stats.reconnects += 1
-            if self._observer is not None:
-                self._observer.reconnected(self.application)
-            self._notify(State.GAP, "events may have been missed")
-
-    def _down(self, link: Link, reason: str) -> None:
-        if self._closed:
-            return
-        log.warning("ari_connection_lost", application=link.application, reason=reason)
-        if link is not self._main:
-            return
-        if self._announcing is not None:
-            self._announcing.cancel()
-        if "silent" in reason and self._transport is not None:
-            for request_link in self._transport.links:
-                request_link.drop(reason)
-        if self._connected.is_set():
-            self._connected.clear()
-            self._notify(State.LOST, reason)
-
-    def _event(self, event: Event) -> None:
-        if event.get("type") == "ApplicationReplaced":
-            self._notify(State.REPLACED, str(event.get("application", "")))
-        self._events.dispatch(event)
-
-    def _tick(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        late = now - self._last_tick > 2 * TICK_SECONDS + 0.5
-        self._last_tick = now
-        self._ticker = loop.call_later(TICK_SECONDS, self._tick)
-        self._events.tick(now)
-        if late or self._transport is None or self._main is None:
-            # We ourselves were held up: what Asterisk said meanwhile may lie unread. Judge next time.
-            return
-        for link in (self._main, *self._transport.links):
-            link.tick(now)
+        return Subscription(close)
 
 
-async def _identity(result: Any) -> None:
-    await result
+def _base(url: str) -> str:
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{url!r} is no address of Asterisk's HTTP server: http://host:port is expected")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/ari')}/ari"

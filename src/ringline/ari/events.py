@@ -1,12 +1,13 @@
 """From one stream of events to the handlers that want them, through pyee.
 
-A plain function is called at once, in the order in which Asterisk sent the events, by the code that reads
-the socket: it must not block. A coroutine function is queued per channel: in order within a channel,
-independent between channels, and however slow it is, reading goes on.
+A plain function is called at once, in the order in which Asterisk sent the events, by the code that reads the
+socket: it must not block. A coroutine function is queued per channel: in order within a channel, independent
+between channels, and however slow it is, reading goes on.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
@@ -16,65 +17,13 @@ import structlog
 from pyee.base import EventEmitter
 
 from .lanes import Lanes
+from .objects import ANY, ObjectHandlers
 from .stats import NoObserver, Observer, Stats
 
 log = structlog.get_logger(__name__)
 
 Event = dict[str, Any]
 Handler = Callable[..., Any]
-
-ANY = "*"
-"""Stands for every type of event."""
-
-LEAVING_SECONDS = 60.0
-"""A channel that left Stasis may come back (``continue``, then ``Stasis()`` again): its handlers wait this
-long."""
-
-_ENDS = {
-    "ChannelDestroyed": "channel",
-    "BridgeDestroyed": "bridge",
-    "PlaybackFinished": "playback",
-    "RecordingFinished": "recording",
-    "RecordingFailed": "recording",
-}
-_FIELDS = {
-    "channel": "channel",
-    "bridge": "bridge",
-    "playback": "playback",
-    "recording": "recording",
-    "endpoint": "endpoint",
-    "device_state": "device_state",
-    # fields of Dial and of the transfer events that hold further channels and bridges
-    "peer": "channel",
-    "caller": "channel",
-    "forwarded": "channel",
-    "replace_channel": "channel",
-    "transferee": "channel",
-    "transfer_target": "channel",
-    "transferer_first_leg": "channel",
-    "transferer_second_leg": "channel",
-    "bridge_from": "bridge",
-    "transferer_first_leg_bridge": "bridge",
-    "transferer_second_leg_bridge": "bridge",
-}
-
-
-def identity(kind: str, value: dict[str, Any]) -> str:
-    """What names an object of ``kind``: recordings and device states have names, endpoints two parts."""
-    if kind in {"recording", "device_state"}:
-        return str(value.get("name", ""))
-    if kind == "endpoint":
-        return f"{value.get('technology', '')}/{value.get('resource', '')}"
-    return str(value.get("id", ""))
-
-
-def objects(event: Event, kind: str) -> dict[str, dict[str, Any]]:
-    """The objects of ``kind`` in ``event`` by the name of their field."""
-    return {
-        field: value
-        for field, of_kind in _FIELDS.items()
-        if of_kind == kind and isinstance(value := event.get(field), dict) and value
-    }
 
 
 def lane_of(event: Event) -> str:
@@ -119,12 +68,11 @@ class Events:
         self._observer: Observer = observer or NoObserver()
         self._emitter = EventEmitter()
         self._types: set[str] = set()
-        self._objects: dict[tuple[str, str], EventEmitter] = {}
-        self._leaving: dict[str, float] = {}
         self._overflowing: set[str] = set()
         self.lanes = Lanes(queue_size, self._handler_failed)
+        self.objects = ObjectHandlers(lambda: asyncio.get_running_loop().time())
 
-    # -- registering -------------------------------------------------------------------------------
+    # -- registering ----------------------------------------------------------------------------------------
 
     def on(self, event_type: str, handler: Handler) -> Subscription:
         """``handler(event)`` for each event of the type, or of every type with ``"*"``."""
@@ -141,23 +89,11 @@ class Events:
 
     def on_object(self, kind: str, name: str, event_type: str, handler: Handler) -> Subscription:
         """``handler(event)`` for events about one object, until the object is gone."""
-        emitter = self._objects.get((kind, name))
-        if emitter is None:
-            emitter = self._objects[kind, name] = EventEmitter()
-        listener = self._listener(handler)
-        emitter.add_listener(event_type, listener)
+        return Subscription(self.objects.on(kind, name, event_type, self._listener(handler)))
 
-        def close() -> None:
-            if listener in emitter.listeners(event_type):
-                emitter.remove_listener(event_type, listener)
-            if not emitter.event_names() and self._objects.get((kind, name)) is emitter:
-                del self._objects[kind, name]
-
-        return Subscription(close)
-
-    def _listener(self, handler: Handler) -> Callable[..., None]:
+    def _listener(self, handler: Handler) -> Callable[[Event], None]:
         """A function of its own for each registration: one handler may be registered many times."""
-        if _is_async(handler):
+        if is_async(handler):
 
             def queued(event: Event) -> None:
                 self._queue(event, handler)
@@ -169,14 +105,14 @@ class Events:
                 result = handler(event)
             except Exception:
                 self._handler_failed()
-                log.exception("ari_handler_failed", handler=repr(handler), event_type=event.get("type"))
+                log.exception("ari_handler_failed", handler=name_of(handler), event_type=event.get("type"))
                 return
             if result is not None and inspect.iscoroutine(result):
                 self._queue(event, _await, result)
 
         return inline
 
-    # -- dispatching -------------------------------------------------------------------------------
+    # -- dispatching ----------------------------------------------------------------------------------------
 
     def dispatch(self, event: Event) -> None:
         """Hand ``event`` to whoever wants it. Never raises for a handler's sake, never waits."""
@@ -187,39 +123,13 @@ class Events:
             self._emitter.emit(kind, event)
         if ANY in types:
             self._emitter.emit(ANY, event)
-        if self._objects:
-            self._to_objects(kind, event)
-
-    def _to_objects(self, kind: str, event: Event) -> None:
-        emitters = self._objects
-        seen: list[EventEmitter] = []
-        for field, of_kind in _FIELDS.items():
-            value = event.get(field)
-            if not value or not isinstance(value, dict):
-                continue
-            emitter = emitters.get((of_kind, identity(of_kind, value)))
-            if emitter is None or emitter in seen:
-                continue
-            seen.append(emitter)
-            emitter.emit(kind, event)
-            emitter.emit(ANY, event)
-        ends = _ENDS.get(kind)
-        if ends is not None and isinstance(gone := event.get(ends), dict):
-            emitters.pop((ends, identity(ends, gone)), None)
-            if ends == "channel":
-                self._leaving.pop(gone.get("id", ""), None)
-        elif kind == "StasisEnd":
-            channel_id = event["channel"]["id"]
-            if ("channel", channel_id) in emitters:
-                self._leaving[channel_id] = -1.0
-        elif kind == "StasisStart":
-            self._leaving.pop(event["channel"]["id"], None)
+        if self.objects:
+            self.objects.emit(kind, event)
 
     def _queue(self, event: Event, job: Callable[..., Awaitable[Any]], *args: Any) -> None:
         lane = lane_of(event)
         if self.lanes.put(lane, job, *(args or (event,))):
-            if self._overflowing:
-                self._overflowing.discard(lane)
+            self._overflowing.discard(lane)
             return
         for result in args:
             if inspect.iscoroutine(result):
@@ -227,49 +137,50 @@ class Events:
         self._stats.events_dropped += 1
         self._observer.event_dropped(event.get("type", ""), lane)
         if lane not in self._overflowing:
-            # Once per overflow: a thousand lines a second would make the trouble worse. The counter has
-            # them all.
+            # Once per overflow: a thousand lines a second would make the trouble worse. The counter has all.
             self._overflowing.add(lane)
             log.error("ari_queue_full", lane=lane, event_type=event.get("type"), hint="a handler is too slow")
 
     def _handler_failed(self) -> None:
         self._stats.handlers_failed += 1
 
-    # -- keeping house -----------------------------------------------------------------------------
-
-    @property
-    def object_count(self) -> int:
-        """Objects with handlers of their own."""
-        return len(self._objects)
-
-    def names(self, kind: str) -> list[str]:
-        """Ids of the objects of ``kind`` that have handlers of their own."""
-        return [name for of_kind, name in self._objects if of_kind == kind]
-
-    def forget(self, kind: str, name: str) -> None:
-        """The object is gone: so are its handlers."""
-        self._objects.pop((kind, name), None)
-
     def tick(self, now: float) -> None:
-        """Forget channels that left Stasis a while ago and were not told destroyed (nobody subscribed to
-        them)."""
-        for channel_id, deadline in list(self._leaving.items()):
-            if deadline < 0:
-                self._leaving[channel_id] = now + LEAVING_SECONDS
-            elif deadline <= now:
-                del self._leaving[channel_id]
-                self.forget("channel", channel_id)
+        """Called now and then to keep house."""
+        self.objects.tick(now)
         if self._overflowing and not len(self.lanes):
             self._overflowing.clear()
 
 
-async def _await(coroutine: Awaitable[Any]) -> None:
-    await coroutine
-
-
-def _is_async(handler: Handler) -> bool:
+def is_async(handler: Handler) -> bool:
+    """Whether calling ``handler`` makes a coroutine: functions, methods, partials, objects with ``__call__``."""
     while isinstance(handler, functools.partial):
         handler = handler.func
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
         getattr(handler, "__call__", None)  # noqa: B004 - looks at how it is called, not whether
     )
+
+
+def name_of(handler: Callable[..., Any]) -> str:
+    """A handler's name for the log."""
+    return getattr(handler, "__qualname__", None) or repr(handler)
+
+
+def adapted(handler: Handler, extract: Callable[[Event], Any]) -> Handler:
+    """``handler(extract(event), event)`` as a function of the event alone, of the same sort as ``handler``."""
+    if is_async(handler):
+
+        async def waits(event: Event) -> None:
+            await handler(extract(event), event)
+
+        waits.__qualname__ = name_of(handler)
+        return waits
+
+    def runs(event: Event) -> Any:
+        return handler(extract(event), event)
+
+    runs.__qualname__ = name_of(handler)
+    return runs
+
+
+async def _await(coroutine: Awaitable[Any]) -> None:
+    await coroutine

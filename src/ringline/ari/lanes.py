@@ -74,12 +74,10 @@ class Lanes:
                     await job(*args)
                 except Exception:
                     self._on_failed()
-                    log.exception("ari_handler_failed", handler=_name(job), lane=key)
+                    log.exception(
+                        "ari_handler_failed", handler=getattr(job, "__qualname__", repr(job)), lane=key
+                    )
         finally:
             self._waiting -= len(queue)
             if self._queues.get(key) is queue:
                 del self._queues[key]
-
-
-def _name(job: Callable[..., Any]) -> str:
-    return getattr(job, "__qualname__", None) or repr(job)

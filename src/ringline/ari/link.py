@@ -69,6 +69,8 @@ class Link:
         self._ended: asyncio.Future[str] | None = None
         self._task: asyncio.Task[None] | None = None
         self._replaced = False
+        self.was_silent = False
+        """Whether the last connection ended because the other side said nothing any more."""
         self.up = asyncio.Event()
         self.refused: asyncio.Future[AriError] = self._loop.create_future()
         """Holds the error when Asterisk refused the credentials: trying again will not help."""
@@ -123,6 +125,7 @@ class Link:
             return
         patience = BUSY_TIMEOUT if self._patient and self._pending else PING_TIMEOUT
         if now - connection.ping_sent >= patience:
+            self.was_silent = True
             connection.abort(f"Asterisk has been silent for {now - connection.last_received:.1f} s")
 
     async def alive(self, timeout: float) -> bool:  # noqa: ASYNC109 - polls, does not wait for one thing
@@ -157,6 +160,7 @@ class Link:
         """One connection from its beginning to its end; returns why it ended."""
         ended: asyncio.Future[str] = self._loop.create_future()
         self._ended = ended
+        self.was_silent = False
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 self._connection = await Connection.open(

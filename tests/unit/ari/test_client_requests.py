@@ -26,18 +26,26 @@ async def test_query_and_body_travel_as_asterisk_reads_them(asterisk: FakeAsteri
     await client.request(
         "POST",
         "channels",
-        query={"endpoint": "PJSIP/kamailio/sip:+49@x.test", "timeout": 30, "formats": ["ulaw", "slin16"],
-        "no": None}, body={"variables": {"PJSIP_HEADER(add,X-A)": "ä"}},
+        query={
+            "endpoint": "PJSIP/kamailio/sip:+49@x.test",
+            "timeout": 30,
+            "formats": ["ulaw", "slin16"],
+            "no": None,
+        },
+        body={"variables": {"PJSIP_HEADER(add,X-A)": "ä"}},
     )
 
     call = asterisk.requests[-1]
-    assert call.query == {"endpoint": "PJSIP/kamailio/sip:+49@x.test", "timeout": "30", "formats":
-    "ulaw,slin16"} assert call.body == {"variables": {"PJSIP_HEADER(add,X-A)": "ä"}}
+    assert call.query == {
+        "endpoint": "PJSIP/kamailio/sip:+49@x.test",
+        "timeout": "30",
+        "formats": "ulaw,slin16",
+    }
+    assert call.body == {"variables": {"PJSIP_HEADER(add,X-A)": "ä"}}
 
 
 async def test_errors_carry_status_message_method_and_uri(asterisk: FakeAsterisk, client: Client) -> None:
-    asterisk.route("POST", "channels/c1/play", lambda call: (409, {"message": "Channel not in Stasis
-    application"}))
+    asterisk.route("POST", "channels/c1/play", lambda call: (409, {"message": "Channel not in Stasis"}))
 
     with pytest.raises(NotFound):
         await client.request("DELETE", "channels/none")
@@ -47,14 +55,15 @@ async def test_errors_carry_status_message_method_and_uri(asterisk: FakeAsterisk
     error = caught.value
     assert (error.status, error.message, error.method, error.uri) == (
         409,
-        "Channel not in Stasis application",
+        "Channel not in Stasis",
         "POST",
         "channels/c1/play",
     )
 
 
-async def test_requests_of_one_key_share_a_socket_and_keep_their_order(asterisk: FakeAsterisk, client:
-Client) -> None:
+async def test_requests_of_one_key_share_a_socket_and_keep_their_order(
+    asterisk: FakeAsterisk, client: Client
+) -> None:
     async def slow_first(call: Call) -> Answer:
         if call.path.endswith("0"):
             await asyncio.sleep(0.05)
@@ -78,8 +87,9 @@ async def test_different_keys_spread_over_the_request_sockets(asterisk: FakeAste
     assert {call.socket for call in asterisk.requests if call.socket != "app"} >= {"app-req-1", "app-req-2"}
 
 
-async def test_an_unanswered_request_times_out_and_others_go_on(asterisk: FakeAsterisk, client: Client) ->
-None:
+async def test_an_unanswered_request_times_out_and_others_go_on(
+    asterisk: FakeAsterisk, client: Client
+) -> None:
     async def never(call: Call) -> Answer:
         await asyncio.sleep(30)
         return 204, None
@@ -120,8 +130,9 @@ async def test_tell_logs_what_failed_unless_it_was_expected(asterisk: FakeAsteri
     assert [line["uri"] for line in warnings] == ["channels/c1/play"]
 
 
-async def test_requests_in_flight_fail_at_once_when_the_socket_dies(asterisk: FakeAsterisk, client: Client)
--> None:
+async def test_requests_in_flight_fail_at_once_when_the_socket_dies(
+    asterisk: FakeAsterisk, client: Client
+) -> None:
     async def never(call: Call) -> Answer:
         await asyncio.sleep(30)
         return 204, None
