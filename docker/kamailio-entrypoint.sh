@@ -7,8 +7,11 @@ fail() {
     exit 64
 }
 
-export EDGE_DB_URL="${RINGLINE_KAMAILIO_DB_URL:-}"
-[ -n "$EDGE_DB_URL" ] || fail "RINGLINE_KAMAILIO_DB_URL is missing; 'make up' writes what it is made of into .env"
+password="${RINGLINE_KAMAILIO_DB_PASSWORD:-}"
+case "$password" in
+    "" | *[!0-9A-Za-z]*) fail "RINGLINE_KAMAILIO_DB_PASSWORD is missing or not of letters and digits; 'make up' writes it into .env" ;;
+esac
+export EDGE_DB_URL="postgres://kamailio:$password@${RINGLINE_POSTGRES_HOST:-127.0.0.1}:${RINGLINE_POSTGRES_PORT:-15432}/${RINGLINE_POSTGRES_DB:-ringline}"
 export EDGE_SECRET="${RINGLINE_KAMAILIO_SECRET:-}"
 case "$EDGE_SECRET" in
     *[!0-9A-Za-z]*) fail "RINGLINE_KAMAILIO_SECRET may hold letters and digits only" ;;
@@ -17,13 +20,13 @@ case "$EDGE_SECRET" in
 esac
 
 export RINGLINE_SIP_DOMAIN="${RINGLINE_SIP_DOMAIN:-ringline.test}"
-export EDGE_ADDRESS="${RINGLINE_KAMAILIO_HOST:-127.0.0.1}"
+export EDGE_ADDRESS="${RINGLINE_KAMAILIO_ADDRESS:-127.0.0.1}"
 export EDGE_PORT="${RINGLINE_KAMAILIO_PORT:-5060}"
 export EDGE_ASTERISK_ADDRESS="${RINGLINE_ASTERISK_HOST:-127.0.0.1}"
 export EDGE_ASTERISK_PORT="${RINGLINE_ASTERISK_SIP_PORT:-5080}"
 
 case "$EDGE_ADDRESS" in
-    0.0.0.0 | :: | "[::]") fail "RINGLINE_KAMAILIO_HOST must be the address of one interface, not $EDGE_ADDRESS" ;;
+    0.0.0.0 | :: | "[::]") fail "RINGLINE_KAMAILIO_ADDRESS must be the address of one interface, not $EDGE_ADDRESS" ;;
     127.0.0.1) ;;
     *) export EDGE_PUBLIC=yes ;;
 esac
@@ -33,4 +36,4 @@ case "${RINGLINE_ADVERTISED_ADDRESS:-}" in
     *) export EDGE_ADVERTISED="$RINGLINE_ADVERTISED_ADDRESS:$EDGE_PORT" ;;
 esac
 
-exec kamailio -DD -E -m "${RINGLINE_KAMAILIO_SHM_MB:-64}" -M 8 -w /tmp -f /etc/kamailio/kamailio.cfg "$@"
+exec kamailio -DD -E -m "${RINGLINE_KAMAILIO_SHM_MB:-64}" -M 8 -w /tmp -f /etc/ringline-kamailio/kamailio.cfg "$@"
