@@ -30,6 +30,7 @@ _REFUSED = tuple(
         "224.0.0.0/4",  # multicast
         "240.0.0.0/4",  # reserved, and broadcast
         "::/96",  # IPv4-compatible, RFC 4291
+        "::ffff:0:0/96",  # IPv4-mapped, RFC 4291
         "64:ff9b:1::/48",  # NAT64 for local use, RFC 8215
         "100::/64",  # discard, RFC 6666
         "2001::/23",  # protocol assignments, Teredo among them
@@ -95,8 +96,6 @@ def _embedded(address: Address) -> list[Address]:
     if isinstance(address, IPv4Address):
         return []
     found: list[Address] = []
-    if address.ipv4_mapped is not None:
-        found.append(address.ipv4_mapped)
     if address.sixtofour is not None:
         found.append(address.sixtofour)
     if address in _NAT64:

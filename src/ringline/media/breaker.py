@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 FIRST_PAUSE_SECONDS = 2.0
-LONGEST_PAUSE_SECONDS = 60.0
+LONGEST_PAUSE_SECONDS = 30.0
 FAILURES = 2
 
 

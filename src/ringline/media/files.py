@@ -63,7 +63,7 @@ class SoundFiles:
         self._clock = clock
         self._client = client or OutboundClient(AddressGuard(settings.fetch_allowed_networks))
         self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._flights: SingleFlight[Prompt] = SingleFlight()
+        self._flights: SingleFlight[Prompt] = SingleFlight("FETCH_FAILED")
 
     async def close(self) -> None:
         await self._flights.close()

@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from .errors import MediaFailed, Reason
+
 T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
     """Runs one task per key. A waiter that is cancelled leaves the task to the others, and to the cache."""
 
-    def __init__(self) -> None:
+    def __init__(self, closed_reason: Reason = "SPEECH_FAILED") -> None:
+        self._closed_reason: Reason = closed_reason
         self._tasks: dict[str, asyncio.Task[T]] = {}
 
     async def run(self, key: str, work: Callable[[], Awaitable[T]]) -> T:
@@ -24,7 +27,13 @@ class SingleFlight(Generic[T]):
             task = asyncio.create_task(self._work(key, work), name=f"media {key[:60]}")
             task.add_done_callback(_retrieve)
             self._tasks[key] = task
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if task.cancelled() and me is not None and not me.cancelling():
+                raise MediaFailed("the media library is closing", reason=self._closed_reason) from None
+            raise
 
     async def close(self) -> None:
         """Cancel what runs and wait for it to end."""

@@ -17,7 +17,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from .address_guard import AddressForbidden, AddressGuard
+from .address_guard import AddressGuard
 
 DNS_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
@@ -92,14 +92,6 @@ class GuardedConnector(aiohttp.TCPConnector):
         family, kind, protocol, _, where = address
         self._guard.check(str(where[0]))
         return socket.socket(family, kind, protocol)
-
-    async def _resolve_host(self, host: str, port: int, traces: Any = None) -> list[ResolveResult]:
-        if "%" in host:
-            raise AddressForbidden("an address with a zone is not public")
-        return await super()._resolve_host(host, port, traces)
-
-    async def close_all(self) -> None:
-        await self.close()
 
 
 class OutboundClient:
@@ -220,6 +212,10 @@ class OutboundClient:
 
 
 def _getaddrinfo(host: str, port: int, family: int) -> list[tuple[int, str]]:
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        raise OSError(f"{host[:80]!r} is not a host name") from error
     found = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
     return [(int(entry[0]), str(entry[4][0])) for entry in found]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 CHARACTERS = frozenset({"characters", "spell-out", "spell", "verbatim"})
 
@@ -65,14 +66,11 @@ def _ordinal_ending(number: int) -> str:
 
 def _date(text: str, form: str, *, english: bool) -> str:
     """Dates in digits by ``form`` (``mdy``, ``yyyymmdd``, ...; ISO order when a year comes first)."""
-    numbers = re.findall(r"\d+", text)
+    numbers: Sequence[str] = re.findall(r"\d+", text)
     order = "".join(dict.fromkeys(letter for letter in form if letter in "dmy"))
     if len(numbers) == 1 and len(numbers[0]) == 8:
-        whole = numbers[0]
-        if order in {"", "ymd"}:
-            numbers = [whole[:4], whole[4:6], whole[6:]]
-        else:
-            numbers = [whole[:2], whole[2:4], whole[4:]]
+        year_first = order in {"", "ymd"}
+        numbers = re.findall(r"(\d{4})(\d\d)(\d\d)" if year_first else r"(\d\d)(\d\d)(\d{4})", numbers[0])[0]
     if not order and len(numbers) == 3:
         order = "ymd" if len(numbers[0]) == 4 else "mdy"
     if order not in _DATE_ORDERS or len(numbers) != len(order):

@@ -15,7 +15,7 @@ from ringline.errors import InvalidArgument
 from ringline.settings import Settings
 
 from .breaker import Breaker
-from .engines import EngineBusy, EngineFailed, SpeechEngine
+from .engines import EngineBusy, EngineFailed, EngineRefused, SpeechEngine
 from .errors import MediaFailed
 from .flight import SingleFlight
 from .languages import canonical
@@ -24,7 +24,7 @@ from .prompt import Prompt
 from .script import Script
 from .ssml import parse
 from .store import PromptStore
-from .worker import WorkerError, WorkerPool
+from .worker import WorkerBusy, WorkerError, WorkerPool
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +38,21 @@ SHARE = 0.6
 class _Seat:
     engine: SpeechEngine
     breaker: Breaker
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What one engine is asked for, and the digest of everything that makes it sound as it does."""
+
+    script: Script
+    language: str
+    voice: str
+    digest: str
+
+    @classmethod
+    def of(cls, engine: SpeechEngine, script: Script, language: str, voice_id: str) -> _Order:
+        voice = engine.voice(language, voice_id)
+        return cls(script, language, voice, cache_key(engine, voice, language, script))
 
 
 class Speech:
@@ -77,67 +92,58 @@ class Speech:
         except InvalidArgument as error:
             raise MediaFailed(error.message, reason="SPEECH_FAILED") from error
         tag = canonical(language)
-        seats = [seat for seat in self._seats if seat.engine.speaks(tag)]
-        if not tag or not seats:
+        seats = [seat for seat in self._seats if seat.engine.speaks(tag)] if tag else []
+        if not seats:
             raise MediaFailed(f"no speech engine here speaks {language[:40]!r}", reason="SPEECH_FAILED")
+        # Who would not be done in time comes last, and only when the others fail.
+        seats.sort(key=lambda seat: self._too_slow(seat.engine, script))
         deadline = self._clock() + self._timeout
         faults: list[str] = []
-        for position, seat in enumerate(seats):
-            voice = seat.engine.voice(tag, voice_id)
-            digest = cache_key(seat.engine, voice, tag, script)
-            prompt = self._store.get("speech", digest)
+        for seat in seats:
+            order = _Order.of(seat.engine, script, tag, voice_id)
+            prompt = self._store.get("speech", order.digest)
             if prompt is not None:
                 self._observer.media_done("speech", "cache", "ok", 0.0)
                 return prompt
-            last = position == len(seats) - 1
-            left = deadline - self._clock()
-            seconds = left if last else left * SHARE
-            if not last and self._too_slow(seat.engine, script, seconds):
-                faults.append(f"{seat.engine.name}: too long a text")
-                continue
             if not seat.breaker.admits():
                 faults.append(f"{seat.engine.name}: failed lately")
                 continue
+            left = deadline - self._clock()
             try:
-                return await self._attempt(seat, script, tag, voice, digest, seconds)
+                return await self._attempt(seat, order, left if seat is seats[-1] else left * SHARE)
             except EngineFailed as error:
                 faults.append(f"{seat.engine.name}: {error}")
         raise MediaFailed(
             f"no engine could speak the text ({'; '.join(faults)})"[:500], reason="SPEECH_FAILED"
         )
 
-    def _too_slow(self, engine: SpeechEngine, script: Script, seconds: float) -> bool:
-        return script.characters * engine.capabilities.seconds_per_character > seconds
+    def _too_slow(self, engine: SpeechEngine, script: Script) -> bool:
+        return script.characters * engine.capabilities.seconds_per_character > self._timeout * SHARE
 
-    async def _attempt(  # noqa: PLR0917
-        self, seat: _Seat, script: Script, language: str, voice: str, digest: str, seconds: float
-    ) -> Prompt:
+    async def _attempt(self, seat: _Seat, order: _Order, seconds: float) -> Prompt:
         try:
             async with asyncio.timeout(seconds):
-                return await self._flights.run(
-                    digest, lambda: self._render(seat, script, language, voice, digest)
-                )
+                return await self._flights.run(order.digest, lambda: self._render(seat, order, seconds))
         except TimeoutError:
-            # The rendering goes on for the cache; who waits for it longest is its own time limit.
             raise EngineFailed(f"no speech within {seconds:.1f} s") from None
 
-    async def _render(self, seat: _Seat, script: Script, language: str, voice: str, digest: str) -> Prompt:
+    async def _render(self, seat: _Seat, order: _Order, seconds: float) -> Prompt:
         engine, started, result = seat.engine, self._clock(), "failed"
         try:
             with self._store.workspace() as stem:
                 source = stem.with_name(f"{stem.name}.wav")
-                await engine.synthesize(script, language, voice, source, self._timeout)
+                await engine.synthesize(order.script, order.language, order.voice, source, seconds)
                 await self._convert(str(source), str(stem))
-                prompt = await self._store.put("speech", digest, stem)
+                prompt = await self._store.put("speech", order.digest, stem)
             seat.breaker.succeeded()
             result = "ok"
-        except EngineBusy:
-            result = "busy"
+        except (EngineBusy, EngineRefused) as error:
+            result = "busy" if isinstance(error, EngineBusy) else "refused"
             seat.breaker.undecided()
             raise
         except EngineFailed as error:
             seat.breaker.failed()
-            log.warning("speech_engine_failed", engine=engine.name, error=str(error), language=language)
+            log.warning("speech_engine_failed", engine=engine.name, error=str(error), language=order.language)
             raise
         except BaseException:
             seat.breaker.undecided()
@@ -156,6 +162,8 @@ class Speech:
         }
         try:
             await self._converter.run(job, seconds=self._timeout)
+        except WorkerBusy as error:
+            raise EngineBusy(str(error)) from error
         except WorkerError as error:
             if isinstance(error.__cause__, OSError):
                 raise await self._store.failure(error.__cause__) from error

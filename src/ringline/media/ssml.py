@@ -188,6 +188,8 @@ class _Parser:
             self._pieces.append(Pause(milliseconds))
 
     def _break_ms(self, attributes: dict[str, str]) -> int:
+        if "${" in attributes.get("time", attributes.get("strength", "")):
+            return 0  # a variable: judged when the call has put its value in
         if "time" in attributes:
             match = _TIME.match(attributes["time"])
             if match is None:
@@ -221,6 +223,8 @@ class _Parser:
 
     def _factor(self, attribute: str, value: str, current: float, names: dict[str, float]) -> float:
         """SSML 1.1, 3.2.4: a bare percentage or number is of the default, one with a sign is a change."""
+        if "${" in value:
+            return current
         if value.strip().lower() in names:
             return names[value.strip().lower()]
         match = _NUMBER.match(value)
@@ -239,6 +243,8 @@ class _Parser:
 
     def _decibel(self, value: str, current: float) -> float:
         name = value.strip().lower()
+        if "${" in value:
+            return current
         if name in _VOLUMES_DB:
             return _VOLUMES_DB[name]
         match = _NUMBER.match(value)

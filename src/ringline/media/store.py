@@ -78,8 +78,10 @@ class PromptStore:
             return None
         stem = self._root / name
         try:
-            sizes = [os.stat(f"{stem}{suffix}").st_size for suffix in SUFFIXES]  # noqa: PTH116 - hot path
+            narrow, wide = (os.stat(f"{stem}{suffix}").st_size for suffix in SUFFIXES)  # noqa: PTH116 - hot path
         except OSError:
+            narrow = wide = 0
+        if not _whole((narrow, wide)):
             self._forget(name)
             return None
         entry.used = self._clock()
@@ -88,7 +90,7 @@ class PromptStore:
             entry.touched = entry.used
             with contextlib.suppress(OSError):
                 os.utime(f"{stem}{SUFFIXES[0]}", (entry.used, entry.used))
-        return Prompt(str(stem), round(sizes[0] / 8))
+        return Prompt(str(stem), round(narrow / 8))
 
     @contextlib.contextmanager
     def workspace(self) -> Iterator[Path]:
@@ -116,7 +118,7 @@ class PromptStore:
         await self._evict(self._limit)
         prompt = self.get(kind, digest)
         if prompt is None:
-            raise MediaFailed("a prompt vanished as it was stored", reason="SPEECH_FAILED")
+            raise MediaFailed("a prompt vanished as it was stored", reason="MEDIA_STORAGE_FULL")
         return prompt
 
     async def failure(self, error: OSError) -> MediaFailed:
@@ -150,13 +152,16 @@ class PromptStore:
                 wide = narrow.with_suffix(SUFFIXES[1])
                 try:
                     facts = narrow.stat()
-                    size = facts.st_size + wide.stat().st_size
+                    sizes = (facts.st_size, wide.stat().st_size)
                 except OSError:
+                    sizes = (0, 0)
+                if not _whole(sizes):
                     narrow.unlink(missing_ok=True)
+                    wide.unlink(missing_ok=True)
                     continue
                 yield (
                     str(narrow.relative_to(self._root).with_suffix("")),
-                    _Entry(size, facts.st_mtime, facts.st_mtime),
+                    _Entry(sum(sizes), facts.st_mtime, facts.st_mtime),
                 )
 
     def _move_in(self, name: str, stem: Path) -> int:
@@ -199,6 +204,12 @@ class PromptStore:
 
 def _name(kind: str, digest: str) -> str:
     return f"{kind}/{digest[:2]}/{digest}"
+
+
+def _whole(sizes: tuple[int, int]) -> bool:
+    """Whether both files hold the same sound: a crash of the machine may leave one named but not filled."""
+    narrow, wide = sizes
+    return narrow > 0 and abs(wide - 4 * narrow) <= 8
 
 
 def _make_folder(folder: Path) -> None:

@@ -129,6 +129,9 @@ class WorkerPool:
             await self._end(worker)
         worker = await _Worker.spawn(self._module)
         self._all.add(worker)
+        if self._closed:
+            await asyncio.shield(self._end(worker))
+            raise WorkerCrashed(f"{self._module}: closed")
         try:
             async with asyncio.timeout(START_SECONDS):
                 await worker.answer()
@@ -157,6 +160,7 @@ class _Worker:
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # the working directory is no place to import from
                 "-m",
                 module,
                 stdin=PIPE,
@@ -248,6 +252,4 @@ def _environment() -> dict[str, str]:
         "HOME": "/nonexistent",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONNODEBUGRANGES": "1",
     }

@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 from ringline.settings import Settings
 
-from .base import Capabilities, EngineBusy, EngineFailed, SpeechEngine
+from .base import Capabilities, EngineBusy, EngineFailed, EngineRefused, SpeechEngine
 from .espeak import EspeakEngine
 from .openai import OpenAIEngine
 from .piper import PiperEngine
 
-__all__ = ["ENGINES", "Capabilities", "EngineBusy", "EngineFailed", "SpeechEngine", "create"]
+__all__ = ["ENGINES", "Capabilities", "EngineBusy", "EngineFailed", "EngineRefused", "SpeechEngine", "create"]
 
 ENGINES: dict[str, Callable[[Settings], SpeechEngine]] = {
     "piper": PiperEngine,

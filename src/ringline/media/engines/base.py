@@ -19,6 +19,11 @@ class EngineBusy(EngineFailed):
     """The engine is well but has too much to do; its breaker does not count this."""
 
 
+class EngineRefused(EngineFailed):
+    """This engine cannot speak this script, which says nothing about the next one: not counted either, or a
+    customer could switch an engine off for all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What an engine says of itself once it has started.

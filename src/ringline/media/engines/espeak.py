@@ -14,8 +14,8 @@ from ringline.settings import Settings
 from ..languages import match
 from ..say_as import CHARACTERS, expand
 from ..script import Pause, Script, Speak
-from ..worker import WorkerBusy, WorkerError, WorkerPool
-from .base import Capabilities, EngineBusy, EngineFailed, SpeechEngine
+from ..worker import WorkerBusy, WorkerError, WorkerPool, WorkerRefused
+from .base import Capabilities, EngineBusy, EngineFailed, EngineRefused, SpeechEngine
 
 WORDS_PER_MINUTE = 165
 START_SECONDS = 10.0
@@ -77,6 +77,8 @@ class EspeakEngine(SpeechEngine):
             await self._pool.run(job, seconds=seconds)
         except WorkerBusy as error:
             raise EngineBusy(str(error)) from error
+        except WorkerRefused as error:
+            raise EngineRefused(str(error)) from error
         except WorkerError as error:
             raise EngineFailed(str(error)) from error
 

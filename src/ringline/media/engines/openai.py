@@ -15,7 +15,7 @@ from ringline.settings import Settings
 
 from ..say_as import expand
 from ..script import Script, Speak
-from .base import Capabilities, EngineFailed, SpeechEngine
+from .base import Capabilities, EngineFailed, EngineRefused, SpeechEngine
 
 MAX_BYTES = 64 * 1024**2
 CONNECT_SECONDS = 3.0
@@ -75,6 +75,8 @@ class OpenAIEngine(SpeechEngine):
                     allow_redirects=False,
                 ) as response,
             ):
+                if response.status in {400, 422}:
+                    raise EngineRefused(f"the server answered {response.status}")
                 if response.status != 200:
                     raise EngineFailed(f"the server answered {response.status}")
                 sound = await _read(response)

@@ -16,8 +16,8 @@ from ringline.settings import Settings
 
 from ..say_as import expand
 from ..script import Pause, Script
-from ..worker import WorkerBusy, WorkerError, WorkerPool
-from .base import Capabilities, EngineBusy, EngineFailed, SpeechEngine
+from ..worker import WorkerBusy, WorkerError, WorkerPool, WorkerRefused
+from .base import Capabilities, EngineBusy, EngineFailed, EngineRefused, SpeechEngine
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ class PiperEngine(SpeechEngine):
             sample_rate=22_050,
             seconds_per_character=0.006,
         )
-        self._warming = asyncio.create_task(self._warm(), name="piper warm-up")
+        self._load()
 
     async def close(self) -> None:
         if self._warming is not None:
@@ -71,8 +71,16 @@ class PiperEngine(SpeechEngine):
             await self._pool.run(job, seconds=seconds)
         except WorkerBusy as error:
             raise EngineBusy(str(error)) from error
+        except WorkerRefused as error:
+            raise EngineRefused(str(error)) from error
         except WorkerError as error:
+            self._load()
             raise EngineFailed(str(error)) from error
+
+    def _load(self) -> None:
+        """Have a process with the model ready before the next request needs it."""
+        if self._warming is None or self._warming.done():
+            self._warming = asyncio.create_task(self._warm(), name="piper warm-up")
 
     async def _warm(self) -> None:
         try:

@@ -16,9 +16,10 @@ import soxr
 from numpy.typing import NDArray
 
 from ringline.media.workers import mulaw
-from ringline.media.workers.serve import Job, Refused, limit_memory, serve
+from ringline.media.workers.serve import Job, Refused, limit, serve
 
 MEMORY_BYTES = 1536 * 1024**2
+FILE_BYTES = 256 * 1024**2
 BLOCK_FRAMES = 32_768
 MAX_CHANNELS = 8
 RATES = range(4_000, 192_001)
@@ -71,13 +72,13 @@ def _mono_16k(source: Path, max_seconds: float) -> Iterator[Samples]:
     try:
         with soundfile.SoundFile(source) as sound:
             _check(sound)
-            limit = int(max_seconds * sound.samplerate)
+            most = int(max_seconds * sound.samplerate)
             resampler = soxr.ResampleStream(sound.samplerate, 16_000, 1, dtype="float32", quality="HQ")
             frames = 0
             while True:
                 block = sound.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
                 frames += len(block)
-                if frames > limit:
+                if frames > most:
                     raise Refused(f"the sound is longer than {max_seconds:g} s")
                 mono = np.nan_to_num(block.mean(axis=1, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
                 last = len(block) < BLOCK_FRAMES
@@ -122,5 +123,5 @@ def _linear(samples: Samples) -> NDArray[np.int16]:
 
 
 if __name__ == "__main__":
-    limit_memory(MEMORY_BYTES)
+    limit(memory_bytes=MEMORY_BYTES, file_bytes=FILE_BYTES)
     serve({"convert": convert, "beep": beep})

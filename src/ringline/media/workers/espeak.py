@@ -7,12 +7,11 @@ controller.
 from __future__ import annotations
 
 import re
-import resource
 import subprocess
 from pathlib import Path
 
 from ringline.media.languages import canonical
-from ringline.media.workers.serve import Job, Refused, serve
+from ringline.media.workers.serve import Job, Refused, limit, serve
 
 MEMORY_BYTES = 512 * 1024**2
 MAX_WAV_BYTES = 256 * 1024**2
@@ -42,7 +41,7 @@ def speak(job: Job) -> Job:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise Refused(f"espeak-ng took longer than {job['seconds']} s") from None
+        raise TimeoutError(f"espeak-ng took longer than {job['seconds']} s") from None
     if done.returncode != 0 or not target.exists() or target.stat().st_size <= 44:
         said = done.stderr.decode(errors="replace").strip()[-300:]
         raise Refused(f"espeak-ng ended with {done.returncode}: {said or 'no sound'}")
@@ -73,12 +72,6 @@ def _output(*command: str) -> str:
     return done.stdout.decode(errors="replace").strip()
 
 
-def _limits() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_WAV_BYTES, MAX_WAV_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
 if __name__ == "__main__":
-    _limits()
+    limit(memory_bytes=MEMORY_BYTES, file_bytes=MAX_WAV_BYTES)
     serve({"describe": describe, "speak": speak})

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BIAS = 33
-CLIP = 8159
+CLIP = 8158  # with the bias the largest 13 bits can hold
 
 
 def encode(samples: NDArray[np.int16]) -> bytes:

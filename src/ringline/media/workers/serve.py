@@ -31,6 +31,7 @@ def serve(handlers: dict[str, Handler], *, prepare: Callable[[], None] | None = 
     answered.
     """
     os.nice(max(0, NICENESS - os.nice(0)))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Libraries that print must not garble the protocol.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -54,9 +55,10 @@ def _run(handlers: dict[str, Handler], job: Job) -> Job:
         return {"ok": False, "fault": "worker", "error": f"{type(fault).__name__}: {fault}"[:500]}
 
 
-def limit_memory(size: int) -> None:
-    """Let this process have at most ``size`` bytes of address space, for good."""
-    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+def limit(*, memory_bytes: int, file_bytes: int) -> None:
+    """Bound this process's address space and the size of each file it writes, for good."""
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
 
 
 def limit_cpu(seconds: float | None) -> None:
@@ -64,8 +66,8 @@ def limit_cpu(seconds: float | None) -> None:
     if seconds is None:
         return
     used = resource.getrusage(resource.RUSAGE_SELF)
-    limit = int(used.ru_utime + used.ru_stime + seconds) + 1
+    soft = int(used.ru_utime + used.ru_stime + seconds) + 1
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     if hard != resource.RLIM_INFINITY:
-        limit = min(limit, hard)
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
+        soft = min(soft, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
