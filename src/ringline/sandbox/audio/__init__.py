@@ -1,0 +1,1 @@
+"""What is heard: G.711, RTP (RFC 3550), telephone events (RFC 4733), tones and recordings."""
