@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Table, select
 
-from ringline.storage.database import Database
+from ringline.storage.database import Database, DatabaseUnavailable
 from ringline.storage.listener import Listener
 
 log = structlog.get_logger(__name__)
@@ -86,8 +86,15 @@ class Mirror(Generic[E]):
                 self._put(entry)
 
     async def refresh(self, row_id: UUID) -> None:
-        """Read one row again: for the process that has just written it and wants to see it at once."""
-        await self._read([row_id])
+        """Read one row again: for the process that has just written it and wants to see it at once.
+
+        The write is done by then, so a database that goes away in between is no error: the row is read after
+        the reconnect.
+        """
+        try:
+            await self._read([row_id])
+        except DatabaseUnavailable as error:
+            log.warning("mirror_refresh_failed", table=self._table.name, error=error.message)
 
     def _notified(self, payload: str) -> None:
         self._changed.add(UUID(payload))

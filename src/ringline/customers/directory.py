@@ -1,0 +1,107 @@
+"""Customers, agents and access keys in memory, so that proving who asks reads no database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from ringline.customers.tables import accesskeys, agents, customers
+from ringline.storage import Database, Mirror
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """What calls and requests need to know of a customer."""
+
+    id: UUID
+    name: str
+    status: str
+    domain_label: str
+    default_outgoing_source_number_id: UUID | None
+    webhook_method: str
+    webhook_uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A person who can log in."""
+
+    id: UUID
+    customer_id: UUID
+    username: str
+    permission: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accesskey:
+    """A program's credential; ``token_hash`` is the SHA-256 of the token."""
+
+    id: UUID
+    customer_id: UUID
+    token_hash: bytes
+    tm_expire: datetime | None
+
+
+class CustomerDirectory(Mirror[Customer]):
+    """All customers that were not deleted."""
+
+    def __init__(self, database: Database) -> None:
+        self._labels: dict[str, Customer] = {}
+        super().__init__(database, customers, _customer)
+
+    def by_label(self, label: str) -> Customer | None:
+        """The customer of a SIP domain label such as ``test``."""
+        return self._labels.get(label.lower())
+
+    def _added(self, entry: Customer) -> None:
+        self._labels[entry.domain_label] = entry
+
+    def _removed(self, entry: Customer) -> None:
+        self._labels.pop(entry.domain_label, None)
+
+
+class AgentDirectory(Mirror[Agent]):
+    """All agents that were not deleted."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, agents, _agent)
+
+
+class AccesskeyDirectory(Mirror[Accesskey]):
+    """All access keys that were not deleted, expired ones among them."""
+
+    def __init__(self, database: Database) -> None:
+        self._hashes: dict[bytes, Accesskey] = {}
+        super().__init__(database, accesskeys, _accesskey)
+
+    def by_hash(self, token_hash: bytes) -> Accesskey | None:
+        """The key whose token has this SHA-256."""
+        return self._hashes.get(token_hash)
+
+    def _added(self, entry: Accesskey) -> None:
+        self._hashes[entry.token_hash] = entry
+
+    def _removed(self, entry: Accesskey) -> None:
+        self._hashes.pop(entry.token_hash, None)
+
+
+def _customer(row: Any) -> Customer:
+    return Customer(
+        id=row.id,
+        name=row.name,
+        status=row.status,
+        domain_label=row.domain_label,
+        default_outgoing_source_number_id=row.default_outgoing_source_number_id,
+        webhook_method=row.webhook_method,
+        webhook_uri=row.webhook_uri,
+    )
+
+
+def _agent(row: Any) -> Agent:
+    return Agent(row.id, row.customer_id, row.username, row.permission)
+
+
+def _accesskey(row: Any) -> Accesskey:
+    return Accesskey(row.id, row.customer_id, bytes(row.token_hash), row.tm_expire)
