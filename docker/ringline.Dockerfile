@@ -1,0 +1,38 @@
+# The controller, the migrations, the command line and the sandbox carrier: one image, four commands.
+FROM debian:forky-slim AS python
+
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates espeak-ng python3 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
+
+
+FROM python AS packages
+
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends python3-venv
+COPY docker/uv.lock /build/
+RUN python3 -m venv /build/uv \
+    && /build/uv/bin/pip install --quiet --no-cache-dir --require-hashes --requirement /build/uv.lock \
+    && python3 -m venv --without-pip /opt/ringline
+COPY requirements.lock /build/
+RUN /build/uv/bin/uv pip sync --quiet --no-cache --require-hashes --compile-bytecode \
+        --python /opt/ringline/bin/python /build/requirements.lock \
+    && find /opt/ringline -name tests -type d -path '*/site-packages/*' -prune -exec rm -rf {} +
+
+
+FROM python
+
+# both with fixed numbers, so that files in var/ have one owner; compose may give other ones
+RUN groupadd --gid 10001 ringline && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp ringline
+COPY --from=packages /opt/ringline /opt/ringline
+COPY docker/http-health.sh docker/ringline-cli.py /usr/local/bin/
+COPY src /opt/ringline/src
+RUN python3 -m compileall -q /opt/ringline/src \
+    && echo /opt/ringline/src > "$(/opt/ringline/bin/python -c 'import site; print(site.getsitepackages()[0])')/ringline.pth" \
+    && ln -s /usr/local/bin/ringline-cli.py /opt/ringline/bin/ringline
+
+ENV PATH=/opt/ringline/bin:/usr/local/bin:/usr/bin:/bin HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+WORKDIR /opt/ringline
+USER ringline
+STOPSIGNAL SIGTERM
+CMD ["ringline", "serve"]

@@ -1,0 +1,7 @@
+#!/bin/bash
+# Follows the logs of one instance: logs.sh [SERVICE...].
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+[[ -e "$ENV_FILE" ]] || die "There is no $ENV_FILE yet: run 'make up' first."
+exec docker compose --project-directory "$ROOT" --env-file "$ENV_FILE" --project-name "$PROJECT" \
+    logs --follow --tail "${TAIL:-100}" "$@"

@@ -1,0 +1,108 @@
+#!/bin/bash
+# Brings one instance of the stack up and waits until every part is healthy. Safe to run again.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+SERVICES=(postgres redis asterisk kamailio carrier controller)
+WAIT_SECONDS=180
+
+engine_and_images() {
+    local tar=var/cache/base.tar
+    # Where an engine has to be installed first, a base image is made beside it: if a registry answers after all, it is
+    # thrown away, else half a minute is won.
+    if is_root && ! timeout 15 docker info >/dev/null 2>&1 && has apt-get; then
+        mkdir -p var/log var/cache
+        rm -f "$tar"
+        scripts/base.sh "$tar" >var/log/base.log 2>&1 &
+        export RINGLINE_BASE_PID=$!
+    fi
+    scripts/engine.sh
+    scripts/images.sh "$tar"
+}
+
+folders() {
+    local uid gid
+    uid="$(env_value RINGLINE_UID)" gid="$(env_value RINGLINE_GID)"
+    mkdir -p "$VAR_DIR"/{media,recordings,carrier/recordings,log}
+    if is_root; then
+        chown "$uid:$gid" "$VAR_DIR" "$VAR_DIR"/{media,recordings,carrier,carrier/recordings}
+        [[ -z "${SUDO_UID:-}" ]] || chown -R "$SUDO_UID:$SUDO_GID" var/log var/cache
+    fi
+    # a clone made under a strict umask: the containers' users must be able to read what is mounted
+    chmod -R go+rX asterisk-config kamailio-config
+}
+
+running() { [[ -n "$(compose ps --quiet --status running 2>/dev/null)" ]]; }
+
+# Somebody else's program on one of our ports makes a container restart for ever: better said before.
+free_ports() {
+    local name port
+    for name in API ARI AMI POSTGRES REDIS CARRIER_CONTROL KAMAILIO; do
+        port="$(env_value "RINGLINE_${name}_PORT")"
+        if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+            die "Port $port is taken by another program: stop it, or change RINGLINE_${name}_PORT in $ENV_FILE."
+        fi
+    done
+}
+
+hash_of() { find "$@" -type f -print0 | sort -z | xargs -0 cat | sha256sum | cut -c1-16; }
+
+state_of() {
+    docker inspect --format '{{.State.Status}} {{.State.ExitCode}} {{if .State.Health}}{{.State.Health.Status}}{{end}}' \
+        "$PROJECT-$1-1" 2>/dev/null || echo missing
+}
+
+explain() {
+    local service="$1"
+    printf '\nThe last lines of %s:\n' "$service" >&2
+    compose logs --no-color --no-log-prefix --tail 20 "$service" >&2 || true
+    docker inspect --format '{{if .State.Health}}{{range .State.Health.Log}}{{.Output}}{{end}}{{end}}' \
+        "$PROJECT-$service-1" 2>/dev/null | tail -n 3 >&2 || true
+}
+
+wait_healthy() {
+    local up_pid="$1" deadline=$((SECONDS + WAIT_SECONDS)) service status code health pending
+    declare -A told=()
+    while :; do
+        pending=()
+        for service in "${SERVICES[@]}"; do
+            read -r status code health <<<"$(state_of "$service")"
+            if [[ "$status" == running && "$health" == healthy ]]; then
+                if [[ -z "${told[$service]:-}" ]]; then say "$service is healthy"; told[$service]=1; fi
+            else
+                pending+=("$service")
+            fi
+        done
+        read -r status code _ <<<"$(state_of migrate)"
+        if ! kill -0 "$up_pid" 2>/dev/null && ! wait "$up_pid"; then
+            if [[ "$status" == exited && "$code" != 0 ]]; then
+                explain migrate
+                die "The database could not be prepared; the lines above say why."
+            fi
+            tail -n 15 "$VAR_DIR/log/compose.log" >&2
+            die "Docker Compose could not start the stack; the lines above say why."
+        fi
+        if ((${#pending[@]} == 0)); then break; fi
+        if ((SECONDS > deadline)); then
+            explain "${pending[0]}"
+            die "Not healthy after $WAIT_SECONDS s: ${pending[*]}. 'make logs' shows all of it."
+        fi
+        sleep 0.5
+    done
+    wait "$up_pid"
+}
+
+main() {
+    scripts/env.sh
+    engine_and_images
+    folders
+    running || free_ports
+    say "Starting $PROJECT"
+    export RINGLINE_ASTERISK_CONFIG_HASH RINGLINE_KAMAILIO_CONFIG_HASH
+    RINGLINE_ASTERISK_CONFIG_HASH="$(hash_of asterisk-config)"
+    RINGLINE_KAMAILIO_CONFIG_HASH="$(hash_of kamailio-config)"
+    compose up --detach --remove-orphans --quiet-pull >"$VAR_DIR/log/compose.log" 2>&1 &
+    wait_healthy $!
+    if [[ "$INSTANCE" == default ]]; then scripts/summary.sh; fi
+}
+
+main
