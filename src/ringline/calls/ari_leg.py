@@ -176,7 +176,7 @@ class AriLeg:
         error = request.exception()
         if error is None:
             playback.accepted = True
-        elif isinstance(error, ari.ConnectionLost | ari.RequestTimeout):
+        elif isinstance(error, ari.Unanswered):
             # Asterisk may or may not have heard it: ``resync`` finds out when the connection is back.
             log.warning("play_unanswered", call_id=self._key, error=str(error))
         else:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import Field, field_validator, model_validator
 
 from ringline.calls.models import CallView, view
 from ringline.calls.service import CallService
-from ringline.errors import InvalidArgument, NotFound
+from ringline.errors import NotFound
 from ringline.flows import variables
 from ringline.flows.actions import AnyAction
-from ringline.flows.service import FlowService, canonical
+from ringline.flows.check import MAX_ACTIONS, LanguageCheck, checked
+from ringline.flows.definitions import FlowDefinitions
+from ringline.flows.service import FlowService
 from ringline.http import Page, PageQuery, Request, RequestModel, Route
 from ringline.sip.address import Address
 
 MAX_DESTINATIONS = 100
-MAX_ACTIONS = 1000
 ZERO = UUID(int=0)
 
 
@@ -69,19 +70,19 @@ class CallQuery(PageQuery):
     ] = ""
 
 
-def routes(calls: CallService, flows: FlowService, check_actions: Any) -> list[Route]:
-    """``check_actions(actions)`` raises ``InvalidArgument`` for what only a running system knows (languages)."""
+def routes(
+    calls: CallService, flows: FlowService, definitions: FlowDefinitions, check_language: LanguageCheck
+) -> list[Route]:
+    """``check_language`` knows which languages can be spoken."""
 
     async def create(request: Request[CreateCall, None]) -> list[CallView]:
         body = request.body
         customer_id = request.principal.customer_id
         kept = variables.check(body.variables)
         if body.flow_id != ZERO:
-            actions, flow_id = await flows.actions(customer_id, body.flow_id), body.flow_id
+            actions, flow_id = await definitions.actions(customer_id, body.flow_id), body.flow_id
         else:
-            check_actions(body.actions)
-            actions, flow_id = canonical(body.actions), ZERO
-            _no_twins(actions)
+            actions, flow_id = checked(body.actions, check_language), ZERO
         made = await calls.create(
             customer_id,
             source=body.source,
@@ -168,17 +169,6 @@ def routes(calls: CallService, flows: FlowService, check_actions: Any) -> list[R
             errors=(NotFound,),
         ),
     ]
-
-
-def _no_twins(actions: list[dict[str, Any]]) -> None:
-    """Two actions with one id would make jumps ambiguous."""
-    seen: dict[str, int] = {}
-    for index, action in enumerate(actions):
-        first = seen.setdefault(action["id"], index)
-        if first != index:
-            raise InvalidArgument(
-                f"actions[{index}].id: {action['id']} is the id of actions[{first}] too; ids must differ"
-            )
 
 
 _EXAMPLE = {

@@ -16,7 +16,6 @@ from ringline.calls.caller import Anonymity, Caller, hides, shown_source
 from ringline.calls.journal import Journal
 from ringline.calls.states import Direction, Status
 from ringline.calls.switchboard import CHANNEL_PREFIX, Switchboard
-from ringline.clock import Clock
 from ringline.customers import Customer, CustomerDirectory
 from ringline.errors import InvalidArgument, NotFound, PermissionDenied, Unavailable
 from ringline.http import Page, PageQuery, page_of, page_statement, utc_now
@@ -73,7 +72,6 @@ class CallService:
         flow_store: Any,
         customers: CustomerDirectory,
         numbers: NumberDirectory,
-        clock: Clock,
         *,
         sip_domain: str,
     ) -> None:
@@ -85,7 +83,6 @@ class CallService:
         self._flow_store = flow_store
         self._customers = customers
         self._numbers = numbers
-        self._clock = clock
         self._sip_domain = sip_domain
         self.draining = False
 

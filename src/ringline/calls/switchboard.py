@@ -98,6 +98,8 @@ class Switchboard:
         self._lines: dict[UUID, Line] = {}
         self._channels: dict[str, Line] = {}
         self._subscriptions: list[ari.Subscription] = []
+        self._empty = asyncio.Event()
+        self._empty.set()
         self.hooks: CallHooks
         self.arrivals: Arrivals
 
@@ -127,6 +129,10 @@ class Switchboard:
 
     def __len__(self) -> int:
         return len(self._lines)
+
+    async def emptied(self) -> None:
+        """Return when no call lasts."""
+        await self._empty.wait()
 
     def live(self, call_id: UUID) -> Call | None:
         """The call while it lasts."""
@@ -259,6 +265,7 @@ class Switchboard:
     def _add(self, call: Call) -> Line:
         line = Line(call, AriLeg(call, self._client, self, self._clock), self._clock.monotonic())
         self._lines[call.id] = self._channels[call.channel_id] = line
+        self._empty.clear()
         line.duration_timer = asyncio.get_running_loop().call_later(
             self._max_duration, self._duration_expired, line
         )
@@ -301,7 +308,7 @@ class Switchboard:
             channel = request.result()
             if isinstance(channel, dict):
                 line.call.sip_call_id = line.call.sip_call_id or channel.get("protocol_id", "")
-        elif isinstance(error, ari.ConnectionLost | ari.RequestTimeout):
+        elif isinstance(error, ari.Unanswered):
             # Asterisk may have taken it: whoever reconciles finds out.
             log.warning("dial_unanswered", call_id=str(line.call.id), error=str(error))
             self._watch_end(line)
@@ -368,6 +375,8 @@ class Switchboard:
         line.stop_timers()
         self._lines.pop(call.id, None)
         self._channels.pop(call.channel_id, None)
+        if not self._lines:
+            self._empty.set()
         line.leg.ended()
         self._journal.touch(call)
         metrics.calls_ended.labels(call.direction.value, call.hangup_reason.value).inc()

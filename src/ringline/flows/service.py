@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import cast
 from uuid import UUID, uuid4
 
 import structlog
@@ -15,65 +13,28 @@ from ringline.calls.journal import Journal
 from ringline.calls.leg import Leg
 from ringline.calls.states import HangupReason
 from ringline.clock import Clock
-from ringline.errors import NotFound, RinglineError
-from ringline.flows import metrics, store
-from ringline.flows.actions import Action, Media
+from ringline.errors import RinglineError
+from ringline.flows import metrics
+from ringline.flows.actions import Media
 from ringline.flows.activeflow import Activeflow, ActiveflowStatus
+from ringline.flows.definitions import FlowDefinitions
 from ringline.flows.runner import Runner
 from ringline.flows.snapshot import RawAction, Snapshot
-from ringline.storage import Database
 
 log = structlog.get_logger(__name__)
-
-MAX_CACHED_FLOWS = 10_000
-
-
-def canonical(actions: Sequence[Action]) -> list[RawAction]:
-    """Checked actions as the JSON that the engine runs; every action has its id."""
-    return [action.model_dump(mode="json", by_alias=True) for action in actions]
 
 
 class FlowService:
     """Starts a flow when its call is ready and stops it when the call ends (``calls.switchboard.CallHooks``)."""
 
-    def __init__(self, database: Database, journal: Journal, media: Media, clock: Clock) -> None:
-        self._database = database
+    def __init__(self, definitions: FlowDefinitions, journal: Journal, media: Media, clock: Clock) -> None:
+        self._definitions = definitions
         self._journal = journal
         self._media = media
         self._clock = clock
         self._waiting: dict[UUID, Activeflow] = {}
         self._running: dict[UUID, asyncio.Task[None]] = {}
         self._active: dict[UUID, Activeflow] = {}
-        self._definitions: dict[tuple[UUID, UUID], list[RawAction]] = {}
-
-    # definitions
-
-    async def exists(self, customer_id: UUID, flow_id: UUID) -> bool:
-        """Whether the customer has such a flow."""
-        try:
-            await self.actions(customer_id, flow_id)
-        except NotFound:
-            return False
-        return True
-
-    async def actions(self, customer_id: UUID, flow_id: UUID) -> list[RawAction]:
-        """A flow's actions. Raises ``NotFound`` for an unknown flow and another customer's alike."""
-        known = self._definitions.get((customer_id, flow_id))
-        if known is not None:
-            return known
-        async with self._database.connect() as connection:
-            row = await store.get_flow(connection, customer_id, flow_id)
-        if row is None:
-            raise NotFound(f"flow_id: there is no flow {flow_id}", reason="FLOW_NOT_FOUND")
-        if len(self._definitions) >= MAX_CACHED_FLOWS:
-            self._definitions.clear()
-        actions = cast("list[RawAction]", row.actions)
-        self._definitions[customer_id, flow_id] = actions
-        return actions
-
-    def forget(self, customer_id: UUID, flow_id: UUID) -> None:
-        """The flow was changed or deleted: calls that start from now on use it as it is then."""
-        self._definitions.pop((customer_id, flow_id), None)
 
     # executions
 
@@ -157,7 +118,7 @@ class FlowService:
         if call.flow_id == ZERO:
             return None
         try:
-            actions = await self.actions(call.customer_id, call.flow_id)
+            actions = await self._definitions.actions(call.customer_id, call.flow_id)
         except RinglineError as error:
             log.warning("flow_missing", call_id=str(call.id), flow_id=str(call.flow_id), why=error.message)
             call.hangup_detail = error.message

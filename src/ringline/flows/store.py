@@ -108,3 +108,29 @@ async def finish_activeflows(connection: AsyncConnection, now: datetime, reason:
         .values(status="ended", reason=reason, tm_update=now)
     )
     return result.rowcount
+
+
+def list_flows(customer_id: UUID) -> sa.Select[Any]:
+    """The customer's flows, to be paged by the caller."""
+    return sa.select(flows).where(flows.c.customer_id == customer_id, flows.c.tm_delete.is_(None))
+
+
+async def insert_flow(connection: AsyncConnection, row: dict[str, Any]) -> sa.Row[Any]:
+    """Store a new flow and return it."""
+    result = await connection.execute(sa.insert(flows).values(**row).returning(flows))
+    created: sa.Row[Any] = result.one()
+    return created
+
+
+async def update_flow(
+    connection: AsyncConnection, customer_id: UUID, flow_id: UUID, changes: dict[str, Any]
+) -> sa.Row[Any] | None:
+    """Change a flow that was not deleted and return it; ``None`` where the customer has no such flow."""
+    result = await connection.execute(
+        sa.update(flows)
+        .where(flows.c.id == flow_id, flows.c.customer_id == customer_id, flows.c.tm_delete.is_(None))
+        .values(**changes)
+        .returning(flows)
+    )
+    row: sa.Row[Any] | None = result.first()
+    return row

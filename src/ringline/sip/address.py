@@ -18,7 +18,7 @@ class Address(BaseModel):
     ``extension`` (old name ``endpoint``) is a registered phone.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     type: AddressType = Field(description="How `target` is read: `tel` (E.164), `sip`, `extension`, ...")
     target: str = Field(default="", max_length=255, description="E.164 number, SIP address or id.")

@@ -26,7 +26,14 @@ class FakeClient:
         self._handlers: dict[str, list[Callable[[dict[str, Any]], None]]] = defaultdict(list)
 
     def send(
-        self, method: str, uri: str, *, query: Any = None, body: Any = None, key: str = "", timeout: Any = None
+        self,
+        method: str,
+        uri: str,
+        *,
+        query: Any = None,
+        body: Any = None,
+        key: str = "",
+        timeout: Any = None,
     ) -> asyncio.Future[Any]:
         self.sent.append((method, uri, query, body))
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

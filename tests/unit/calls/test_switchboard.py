@@ -62,7 +62,9 @@ class Desk:
         call_id = uuid4()
         status = Status.DIALING if direction is Direction.OUTGOING else Status.RINGING
         address = Address(type="tel", target="+15559876543")
-        return Call(call_id, uuid4(), direction, address, address, f"call-{call_id}", status, SystemClock().now())
+        return Call(
+            call_id, uuid4(), direction, address, address, f"call-{call_id}", status, SystemClock().now()
+        )
 
     def dial(self) -> Call:
         call = self.call()
@@ -130,7 +132,13 @@ async def test_the_answer_before_the_reply_and_every_event_twice(desk: Desk) -> 
 
 @pytest.mark.parametrize(
     ("cause", "sip", "reason"),
-    [(17, 486, "busy"), (21, 603, "noanswer"), (19, 480, "noanswer"), (1, 404, "failed"), (34, 503, "failed")],
+    [
+        (17, 486, "busy"),
+        (21, 603, "noanswer"),
+        (19, 480, "noanswer"),
+        (1, 404, "failed"),
+        (34, 503, "failed"),
+    ],
 )
 async def test_refusals(desk: Desk, cause: int, sip: int, reason: str) -> None:
     call = desk.dial()
@@ -202,7 +210,9 @@ async def test_a_call_lasts_no_longer_than_it_may() -> None:
 
 
 async def test_asterisk_refuses_to_dial(desk: Desk) -> None:
-    desk.client.answers["POST"] = ari.BadRequest("no such endpoint", status=400, method="POST", uri="channels")
+    desk.client.answers["POST"] = ari.BadRequest(
+        "no such endpoint", status=400, method="POST", uri="channels"
+    )
     call = desk.dial()
     await asyncio.sleep(0)
     assert (call.status, call.hangup_reason, call.hangup_by) == ("hangup", "failed", "local")
@@ -225,7 +235,9 @@ async def test_a_channel_that_is_not_there_any_more_ends_its_call(
 async def test_an_incoming_call_ends_with_stasis(desk: Desk) -> None:
     call = desk.call(Direction.INCOMING)
     desk.arrivals.answer = call
-    desk.client.emit("StasisStart", channel={"id": "1.2", "state": "Ring"}, args=["inbound", "%2B1555", "provider"])
+    desk.client.emit(
+        "StasisStart", channel={"id": "1.2", "state": "Ring"}, args=["inbound", "%2B1555", "provider"]
+    )
     assert desk.arrivals.args == ["%2B1555", "provider"]
     assert desk.hooks.ready == [call]
     desk.client.emit("ChannelStateChange", channel={"id": "1.2", "state": "Up"})
@@ -358,7 +370,11 @@ class TestReconciling:
             await asyncio.sleep(0)
         second = desk.client.sent[-1][1]
         assert second != first
-        finished = {"id": second.rsplit("/", 1)[1], "target_uri": f"channel:{call.channel_id}", "state": "done"}
+        finished = {
+            "id": second.rsplit("/", 1)[1],
+            "target_uri": f"channel:{call.channel_id}",
+            "state": "done",
+        }
         desk.client.emit("PlaybackFinished", playback=finished)
         assert await playing is True
 
@@ -369,6 +385,10 @@ class TestReconciling:
         await self.reconciler(desk, channel(call)).reconcile()
         assert desk.client.requests("DELETE") == [f"channels/{call.channel_id}"] * 2
 
-    async def test_a_channel_of_ours_that_no_call_has_is_hung_up_and_others_are_left_alone(self, desk: Desk) -> None:
-        await self.reconciler(desk, {"id": "call-orphan", "state": "Up"}, {"id": "other", "state": "Up"}).reconcile()
+    async def test_a_channel_of_ours_that_no_call_has_is_hung_up_and_others_are_left_alone(
+        self, desk: Desk
+    ) -> None:
+        await self.reconciler(
+            desk, {"id": "call-orphan", "state": "Up"}, {"id": "other", "state": "Up"}
+        ).reconcile()
         assert desk.client.requests("DELETE") == ["channels/call-orphan"]

@@ -56,7 +56,7 @@ class Context:
 class Options(BaseModel):
     """Base of every action's ``option``: an option we do not know is refused, not ignored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Action(BaseModel):
@@ -65,7 +65,7 @@ class Action(BaseModel):
     ``id`` may be given by the writer of the flow and is what jumps aim at; ``next_id`` overrides the sequence.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     id: UUID = Field(default_factory=uuid4, description="Target of jumps; made up when left out.")
     next_id: UUID = Field(

@@ -1,0 +1,286 @@
+"""The controller put together: every part made once, started in order, stopped in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import structlog
+import uvloop
+from aiohttp import web
+
+from ringline import __version__, ari, telemetry
+from ringline.billing import BillingService, billing_routes
+from ringline.calls import http as calls_http
+from ringline.calls import metrics, store
+from ringline.calls.inbound import Inbound
+from ringline.calls.journal import Journal
+from ringline.calls.reconcile import Reconciler
+from ringline.calls.service import CallService
+from ringline.calls.states import Status
+from ringline.calls.switchboard import Switchboard
+from ringline.clock import SystemClock
+from ringline.customers import (
+    AccesskeyDirectory,
+    AccesskeyService,
+    AgentDirectory,
+    Authentication,
+    CustomerDirectory,
+    CustomerService,
+    LoginService,
+    Tokens,
+    accesskey_routes,
+    customer_routes,
+    login_routes,
+)
+from ringline.flows import http as flows_http
+from ringline.flows import store as flow_store
+from ringline.flows.definitions import FlowDefinitions
+from ringline.flows.service import FlowService
+from ringline.http import DatabaseIdempotency, Readiness, Route, Server, create_app, utc_now
+from ringline.media import MediaLibrary
+from ringline.numbers import NumberDirectory, NumberService, number_routes, source_problem
+from ringline.routing import KamailioRpc
+from ringline.settings import Settings
+from ringline.storage import Database, Live
+
+log = structlog.get_logger(__name__)
+
+RESTARTED = "the controller was restarted"
+HOUSEKEEPING_SECONDS = 1.0
+IDEMPOTENCY_SWEEP_SECONDS = 3600.0
+
+Close = Callable[[], Awaitable[None]]
+
+
+class Controller:
+    """Everything one controller process consists of."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        clock = SystemClock()
+        self.database = Database(settings.database_url.get_secret_value())
+        self.live = Live(settings.redis_url.get_secret_value())
+        self.customers = CustomerDirectory(self.database)
+        self.agents = AgentDirectory(self.database)
+        self.keys = AccesskeyDirectory(self.database)
+        self.numbers = NumberDirectory(self.database)
+        self.tokens = Tokens(settings.jwt_secret.get_secret_value())
+        self.authentication = Authentication(
+            self.database, customers=self.customers, agents=self.agents, keys=self.keys, tokens=self.tokens
+        )
+        self.media = MediaLibrary(settings, observer=telemetry.MediaTelemetry())
+        self.kamailio = KamailioRpc(settings.kamailio_rpc_url, settings.kamailio_secret.get_secret_value())
+        self.ari = ari.Client(
+            settings.ari_url,
+            settings.ari_username,
+            settings.ari_password.get_secret_value(),
+            settings.ari_application,
+            request_sockets=settings.ari_request_sockets,
+            observer=telemetry.AriTelemetry(),
+        )
+        self.journal = Journal(self.database, self.live, flow_store)
+        self.switchboard = Switchboard(
+            self.ari,
+            self.journal,
+            clock,
+            application=settings.ari_application,
+            dial_timeout=settings.dial_timeout_seconds,
+            max_duration=settings.max_call_seconds,
+        )
+        self.reconciler = Reconciler(self.ari, self.switchboard, clock)
+        self.definitions = FlowDefinitions(self.database)
+        self.flows = FlowService(self.definitions, self.journal, self.media, clock)
+        self.inbound = Inbound(self.numbers, self.customers)
+        self.switchboard.hooks = self.flows
+        self.switchboard.arrivals = self.inbound
+        self.calls = CallService(
+            self.database,
+            self.switchboard,
+            self.journal,
+            self.ari,
+            self.flows,
+            flow_store,
+            self.customers,
+            self.numbers,
+            sip_domain=settings.sip_domain,
+        )
+        self.idempotency = DatabaseIdempotency(self.database)
+        self.readiness = Readiness()
+        self._closing: list[tuple[str, Close]] = []
+        self._housekeeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start every part; what was started is stopped again by ``close`` even when a later one fails."""
+        self._watch_parts()
+        await self._finish_interrupted()
+        for mirror in (self.customers, self.agents, self.keys, self.numbers):
+            await mirror.start()
+            self._on_close("mirror", mirror.close)
+        await self.authentication.start()
+        self._on_close("authentication", self.authentication.close)
+        await self.media.start()
+        self._on_close("media", self.media.close)
+        await self.journal.start()
+        self._on_close("journal", self.journal.close)
+        self.switchboard.start()
+        await self.reconciler.start()
+        self._on_close("reconciler", self.reconciler.close)
+        await self.ari.start(timeout=0)
+        self._on_close("asterisk", self.ari.close)
+        self._on_close("flows", self.flows.close)
+        self._housekeeper = asyncio.create_task(self._keep_house(), name="housekeeper")
+        server = Server(self._application(), self._settings.api_host, self._settings.api_port)
+        await server.start()
+        self._on_close("http", server.close)
+        log.info("controller_started", version=__version__)
+
+    async def drain(self, grace: float) -> None:
+        """Take no new calls, give present ones ``grace`` seconds, then hang up what is left."""
+        self.calls.draining = self.inbound.draining = True
+        log.info("draining", calls=len(self.switchboard), seconds=grace)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self.switchboard.emptied()
+        for line in self.switchboard.lines():
+            self.switchboard.hang_up(line.call)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(3.0):
+                await self.switchboard.emptied()
+
+    async def close(self) -> None:
+        """Stop in reverse order; a part that fails to stop does not keep the others from it."""
+        self.switchboard.close()
+        if self._housekeeper is not None:
+            self._housekeeper.cancel()
+        for name, close in reversed(self._closing):
+            try:
+                async with asyncio.timeout(10.0):
+                    await close()
+            except Exception as error:  # noqa: BLE001 - said, and the next part is stopped
+                log.error("part_did_not_stop", part=name, error=repr(error))
+        for name, close in (
+            ("kamailio", self.kamailio.close),
+            ("redis", self.live.close),
+            ("database", self.database.close),
+        ):
+            try:
+                await close()
+            except Exception as error:  # noqa: BLE001
+                log.error("part_did_not_stop", part=name, error=repr(error))
+        left = [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        log.info("controller_stopped", tasks_left=left)
+
+    def _application(self) -> web.Application:
+        return create_app(
+            self._routes(),
+            settings=self._settings,
+            authenticator=self.authentication,
+            readiness=self.readiness,
+            idempotency=self.idempotency,
+        )
+
+    def _routes(self) -> list[Route]:
+        database = self.database
+        return [
+            *login_routes(LoginService(database, self.tokens)),
+            *accesskey_routes(AccesskeyService(database, self.keys)),
+            *customer_routes(
+                CustomerService(
+                    database,
+                    self.customers,
+                    lambda customer_id, number_id: source_problem(self.numbers, customer_id, number_id),
+                )
+            ),
+            *calls_http.routes(self.calls, self.flows, self.definitions, self.media.check_language),
+            *flows_http.routes(self.definitions, self.media.check_language),
+            *number_routes(NumberService(database, self.numbers, self.definitions.exists)),
+            *billing_routes(BillingService(database)),
+        ]
+
+    def _watch_parts(self) -> None:
+        async def asterisk() -> str | None:
+            if not self.ari.connected:
+                raise ConnectionError("the event connection is down")
+            await self.ari.request("GET", "asterisk/ping")
+            return None
+
+        async def database() -> str | None:
+            await self.database.ping()
+            return None
+
+        async def redis() -> str | None:
+            await self.live.ping()
+            return None
+
+        async def kamailio() -> str | None:
+            await self.kamailio.ping()
+            return None
+
+        self.readiness.add("database", database)
+        self.readiness.add("redis", redis)
+        self.readiness.add("ari", asterisk)
+        self.readiness.add("kamailio", kamailio)
+
+    async def _finish_interrupted(self) -> None:
+        """Calls and flows that another life of this controller left without a final record."""
+        now = utc_now()
+        async with self.database.begin() as connection:
+            unfinished = await store.unfinished(connection)
+            if unfinished:
+                await store.finish_lost(connection, [row.id for row in unfinished], now, RESTARTED)
+            await flow_store.finish_activeflows(connection, now, "controller_restarted")
+        if unfinished:
+            log.warning("calls_interrupted", calls=len(unfinished))
+
+    async def _keep_house(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_sweep = loop.time()
+        while True:
+            due = loop.time() + HOUSEKEEPING_SECONDS
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            telemetry.loop_lag_seconds.set(max(loop.time() - due, 0.0))
+            telemetry.tasks.set(len(asyncio.all_tasks()))
+            telemetry.ari_connected.set(1 if self.ari.connected else 0)
+            metrics.journal_depth.set(self.journal.depth)
+            counted = Counter(line.call.status for line in self.switchboard.lines())
+            for status in Status:
+                if status is not Status.HANGUP:
+                    metrics.calls_live.labels(status.value).set(counted[status])
+            if loop.time() >= next_sweep:
+                next_sweep = loop.time() + IDEMPOTENCY_SWEEP_SECONDS
+                try:
+                    await self.idempotency.sweep()
+                except Exception as error:  # noqa: BLE001 - swept the next time
+                    log.warning("idempotency_sweep_failed", error=repr(error))
+
+    def _on_close(self, name: str, close: Close) -> None:
+        self._closing.append((name, close))
+
+
+async def run(settings: Settings) -> None:
+    """Serve until the first SIGTERM or SIGINT, which drains; a second one stops at once."""
+    controller = Controller(settings)
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    try:
+        await controller.start()
+        await signals.get()
+        draining = asyncio.create_task(controller.drain(settings.shutdown_grace_seconds), name="drain")
+        second = asyncio.create_task(signals.get(), name="second-signal")
+        await asyncio.wait({draining, second}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (draining, second):
+            task.cancel()
+        await asyncio.gather(draining, second, return_exceptions=True)
+    finally:
+        await controller.close()
+
+
+def serve(settings: Settings) -> None:
+    """Run a controller in this process (``ringline serve``)."""
+    uvloop.run(run(settings))

@@ -1,0 +1,132 @@
+"""The routes of flows."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from pydantic import Field
+
+from ringline.errors import NotFound
+from ringline.flows.actions import AnyAction
+from ringline.flows.check import MAX_ACTIONS, LanguageCheck, checked
+from ringline.flows.definitions import FlowDefinitions
+from ringline.http import Page, PageQuery, Request, RequestModel, ResponseModel, Route, Timestamp
+
+ZERO = UUID(int=0)
+
+
+class CreateFlow(RequestModel):
+    """A flow to keep."""
+
+    name: str = Field(default="", max_length=255)
+    detail: str = Field(default="", max_length=1024)
+    actions: list[AnyAction] = Field(max_length=MAX_ACTIONS, description="What happens, in order.")
+
+
+class UpdateFlow(RequestModel):
+    """What to change; what is left out stays."""
+
+    name: str | None = Field(default=None, max_length=255)
+    detail: str | None = Field(default=None, max_length=1024)
+    actions: list[AnyAction] | None = Field(default=None, max_length=MAX_ACTIONS)
+
+
+class FlowView(ResponseModel):
+    """A flow. It is copied when a call starts it: later changes do not touch calls in progress."""
+
+    id: UUID
+    customer_id: UUID
+    type: str
+    name: str
+    detail: str
+    actions: list[dict[str, Any]]
+    on_complete_flow_id: UUID
+    tm_create: Timestamp
+    tm_update: Timestamp
+    tm_delete: Timestamp
+
+
+def view(row: Any) -> FlowView:
+    """The answer for a row of the table."""
+    return FlowView.model_validate(row._mapping)
+
+
+def routes(flows: FlowDefinitions, check_language: LanguageCheck) -> list[Route]:
+    """``check_language`` knows which languages can be spoken."""
+
+    async def create(request: Request[CreateFlow, None]) -> FlowView:
+        body = request.body
+        actions = checked(body.actions, check_language)
+        fields = {"name": body.name, "detail": body.detail, "actions": actions}
+        return view(await flows.create(request.principal.customer_id, fields))
+
+    async def listing(request: Request[None, PageQuery]) -> Page[FlowView]:
+        return await flows.list(request.principal.customer_id, request.query, view)
+
+    async def get(request: Request[None, None]) -> FlowView:
+        return view(await flows.get(request.principal.customer_id, request.path["flow_id"]))
+
+    async def update(request: Request[UpdateFlow, None]) -> FlowView:
+        body = request.body
+        changes: dict[str, Any] = {
+            name: value for name in ("name", "detail") if (value := getattr(body, name)) is not None
+        }
+        if body.actions is not None:
+            changes["actions"] = checked(body.actions, check_language)
+        return view(await flows.update(request.principal.customer_id, request.path["flow_id"], changes))
+
+    async def delete(request: Request[None, None]) -> FlowView:
+        return view(await flows.delete(request.principal.customer_id, request.path["flow_id"]))
+
+    tags, one = ("flows",), "/v1.0/flows/{flow_id}"
+    return [
+        Route(
+            method="POST",
+            path="/v1.0/flows",
+            handler=create,
+            summary="Create a flow",
+            tags=tags,
+            body=CreateFlow,
+            response=FlowView,
+            idempotent=True,
+        ),
+        Route(
+            method="GET",
+            path="/v1.0/flows",
+            handler=listing,
+            summary="List flows",
+            description="Newest first.",
+            tags=tags,
+            query=PageQuery,
+            response=Page[FlowView],
+        ),
+        Route(
+            method="GET",
+            path=one,
+            handler=get,
+            summary="Get a flow",
+            tags=tags,
+            response=FlowView,
+            errors=(NotFound,),
+        ),
+        Route(
+            method="PUT",
+            path=one,
+            handler=update,
+            summary="Change a flow",
+            tags=tags,
+            body=UpdateFlow,
+            response=FlowView,
+            errors=(NotFound,),
+        ),
+        Route(
+            method="DELETE",
+            path=one,
+            handler=delete,
+            summary="Delete a flow",
+            tags=tags,
+            response=FlowView,
+            errors=(NotFound,),
+        ),
+    ]

@@ -1,0 +1,71 @@
+"""Metrics of the parts that know nothing of Ringline's registry: the ARI client and the media library."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from ringline.metrics import registry
+
+ari_request_seconds = Histogram(
+    "ringline_ari_request_seconds",
+    "From a request to Asterisk to its answer.",
+    ["method", "resource"],
+    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+    registry=registry,
+)
+ari_requests_failed = Counter(
+    "ringline_ari_requests_failed",
+    "Requests that Asterisk refused or did not answer (status 0).",
+    ["resource", "status"],
+    registry=registry,
+)
+ari_events_dropped = Counter(
+    "ringline_ari_events_dropped",
+    "Events that a handler did not get because its queue was full.",
+    ["event"],
+    registry=registry,
+)
+ari_reconnects = Counter(
+    "ringline_ari_reconnects", "Connections to Asterisk that came back.", registry=registry
+)
+ari_connected = Gauge("ringline_ari_connected", "1 while Asterisk's events arrive.", registry=registry)
+media_seconds = Histogram(
+    "ringline_media_seconds",
+    "How long speech and files took to make.",
+    ["kind", "source", "result"],
+    buckets=(0.001, 0.01, 0.1, 0.3, 1, 3, 10, 30),
+    registry=registry,
+)
+tasks = Gauge("ringline_tasks", "Tasks on the controller's event loop.", registry=registry)
+loop_lag_seconds = Gauge(
+    "ringline_loop_lag_seconds", "How late the event loop woke up when last looked.", registry=registry
+)
+
+
+class AriTelemetry:
+    """``ringline.ari.Observer``. Children are kept: looking labels up costs more than counting."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[tuple[str, str], Histogram] = {}
+
+    def request_done(self, method: str, resource: str, status: int, seconds: float) -> None:
+        key = (method, resource)
+        child = self._seconds.get(key)
+        if child is None:
+            child = self._seconds[key] = ari_request_seconds.labels(method, resource)
+        child.observe(seconds)
+        if status == 0 or status >= 400:
+            ari_requests_failed.labels(resource, str(status)).inc()
+
+    def event_dropped(self, event_type: str, queue: str) -> None:
+        ari_events_dropped.labels(event_type).inc()
+
+    def reconnected(self, application: str) -> None:
+        ari_reconnects.inc()
+
+
+class MediaTelemetry:
+    """``ringline.media.MediaObserver``."""
+
+    def media_done(self, kind: str, source: str, result: str, seconds: float) -> None:
+        media_seconds.labels(kind, source, result).observe(seconds)
