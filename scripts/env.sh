@@ -24,6 +24,10 @@ fi
 uid="${SUDO_UID:-$(id -u)}" gid="${SUDO_GID:-$(id -g)}"
 if [[ "$uid" == 0 ]]; then uid=10001 gid=10001; fi
 
+# A container cannot have more open files than the engine may give it.
+open_files="$(ulimit -Hn)"
+if [[ "$open_files" == unlimited ]] || ((open_files > 65536)); then open_files=65536; fi
+
 declare -A known=()
 if [[ -e "$ENV_FILE" ]]; then
     while IFS='=' read -r key _; do
@@ -108,11 +112,12 @@ comment "Logs: json or console; debug, info, warning or error"
 key RINGLINE_LOG_FORMAT console
 key RINGLINE_LOG_LEVEL info
 
-comment "This instance: compose project, owner and place of its files, a dialplan extension for benchmarks (0 or 1)"
+comment "This instance: compose project, owner and place of its files, open files of a container, a dialplan extension for benchmarks (0 or 1)"
 key RINGLINE_PROJECT "$PROJECT"
 key RINGLINE_UID "$uid"
 key RINGLINE_GID "$gid"
 key RINGLINE_VAR_DIR "$VAR_DIR"
+key RINGLINE_OPEN_FILES "$open_files"
 if [[ "$INSTANCE" == test ]]; then
     key RINGLINE_BENCH 1
     # the tests' own file server; every other private address stays forbidden

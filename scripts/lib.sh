@@ -27,6 +27,12 @@ esac
 BASE_IMAGE=debian:forky-slim
 SUITE=forky
 
+# pip and uv bring their own list of authorities; the machine's may hold a private one besides.
+if [[ -s /etc/ssl/certs/ca-certificates.crt ]]; then
+    export SSL_CERT_FILE="${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}"
+    export PIP_CERT="${PIP_CERT:-$SSL_CERT_FILE}"
+fi
+
 # Seconds since the command that the user gave began, also in the scripts it calls.
 export RINGLINE_STARTED="${RINGLINE_STARTED:-$(date +%s)}"
 SECONDS=$(($(date +%s) - RINGLINE_STARTED))
