@@ -88,11 +88,11 @@ class Client:
         self._request_timeout = request_timeout
         self._describe = describe
         self.stats = Stats()
-        self.events = Events(self.stats, observer, queue_size)
+        self.dispatcher = Events(self.stats, observer, queue_size)
         self.description = Description()
         self._settlement = Settlement(self.stats, observer)
         self._rest = Rest(self._address.base, self._address.authorization)
-        self._audit = Audit(self, self.events.objects)
+        self._audit = Audit(self, self.dispatcher.objects)
         self._state_handlers: list[tuple[Callable[[State, str], Any], Subscription]] = []
         self._transport: Transport | None = None
         self._sockets: Sockets | None = None
@@ -130,7 +130,7 @@ class Client:
             self._transport,
             self._rest,
             self._settlement,
-            on_event=self.events.dispatch,
+            on_event=self.dispatcher.dispatch,
             on_ready=self._ready,
             on_tick=self._tick,
         )
@@ -147,7 +147,7 @@ class Client:
             await self._sockets.close(CLOSE_SECONDS)
         if self._transport is not None:
             await self._transport.close()
-        await self.events.lanes.close(CLOSE_SECONDS)
+        await self.dispatcher.lanes.close(CLOSE_SECONDS)
         await self._rest.close()
 
     async def __aenter__(self) -> Client:
@@ -175,7 +175,7 @@ class Client:
             )
 
     def _tick(self, now: float) -> None:
-        self.events.tick(now)
+        self.dispatcher.tick(now)
         self._audit.tick(now)
 
     @property
@@ -191,7 +191,7 @@ class Client:
     @property
     def queued(self) -> int:
         """Events that wait for coroutine handlers."""
-        return self.events.lanes.waiting
+        return self.dispatcher.lanes.waiting
 
     # -- requests ---------------------------------------------------------------------------------------------
 
@@ -307,7 +307,7 @@ class Client:
         is queued per channel. Inside one, do not wait for a further event of the same channel by another
         coroutine handler, whose turn comes only afterwards: use ``next_event`` of the object.
         """
-        return self.events.on(event_type, handler)
+        return self.dispatcher.on(event_type, handler)
 
     def on_channel_event(self, event_type: str, handler: Handler) -> Subscription:
         """``handler(channel, event)``. For events without a field ``channel`` (``Dial``, attended transfers)
@@ -343,7 +343,7 @@ class Client:
                 return model(self, own)
             return {field: model(self, value) for field, value in objects(event, kind).items()}
 
-        return self.events.on(event_type, adapted(handler, extract))
+        return self.dispatcher.on(event_type, adapted(handler, extract))
 
     def on_state(self, handler: Callable[[State, str], Any]) -> Subscription:
         """``handler(state, detail)`` for each change of the connection, see ``State``.

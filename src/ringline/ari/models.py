@@ -99,7 +99,7 @@ class Model:
         ``RecordingFinished`` it is forgotten. If the object never comes to be, ``close()`` the subscription.
         """
         listener = adapted(handler, self._fresh)
-        return self.client.events.on_object(self.kind, self.id, event_type, listener)
+        return self.client.dispatcher.on_object(self.kind, self.id, event_type, listener)
 
     def next_event(self, *event_types: str) -> asyncio.Future[Event]:
         """The next event of one of the types. Ask for it first, then send what causes it.
@@ -120,7 +120,7 @@ class Model:
                 future.set_exception(Gone(f"{self!r} ended before {' or '.join(event_types)}"))
                 future.exception()
 
-        subscription = self.client.events.on_object(self.kind, self.id, "*", watch)
+        subscription = self.client.dispatcher.on_object(self.kind, self.id, "*", watch)
         future.add_done_callback(lambda _: subscription.close())
         return future
 

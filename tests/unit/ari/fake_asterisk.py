@@ -38,7 +38,6 @@ class FakeAsterisk:
     username: str = "test"
     password: str = "secret"
     rest_over_websocket: bool = True
-    silent: bool = False
     requests: list[Call] = field(default_factory=list)
     filters: dict[str, Any] = field(default_factory=dict)
     descriptions: dict[str, Any] = field(default_factory=dict)
@@ -48,6 +47,7 @@ class FakeAsterisk:
     def __post_init__(self) -> None:
         self.sockets: dict[str, web.WebSocketResponse] = {}
         self.connections = 0
+        self.silent = False
         self._routes: dict[tuple[str, str], Answerer] = {}
         self._runner: web.AppRunner | None = None
         self.arrived = asyncio.Event()
@@ -92,6 +92,16 @@ class FakeAsterisk:
                 if transport is not None:
                     transport.abort()
 
+    def fall_silent(self) -> None:
+        """Like a stopped process: what is connected stays so, and nothing is answered any more."""
+        self.silent = True
+        for socket in self.sockets.values():
+            socket._autoping = False
+
+    def speak_again(self) -> None:
+        """Serve new connections as before."""
+        self.silent = False
+
     def route(self, method: str, path: str, answer: Answerer) -> None:
         """``answer`` serves requests for exactly this path."""
         self._routes[method, path] = answer
@@ -133,6 +143,8 @@ class FakeAsterisk:
     async def _http(self, request: web.Request) -> web.StreamResponse:
         if not self._authorized(request):
             return web.json_response({"message": "Authentication required"}, status=401)
+        while self.silent:
+            await asyncio.sleep(0.1)
         path = request.raw_path.removeprefix("/ari/").partition("?")[0]
         if path in self.files:
             return web.Response(body=self.files[path], content_type="audio/wav")
