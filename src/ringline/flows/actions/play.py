@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ringline import settings
 from ringline.calls.leg import LegError
 from ringline.flows.actions.base import Action, ActionFailed, Context, Media, Options, unless_variable
 from ringline.flows.engine import Next, Result
@@ -16,7 +17,7 @@ from ringline.media.address_guard import check_url
 
 def _check_url(value: str) -> None:
     try:
-        check_url(value)
+        check_url(value, settings.load().fetch_allowed_networks)
     except Exception as error:
         raise ValueError(str(error)) from error
 
