@@ -1,0 +1,173 @@
+"""What every test against the running stack needs: its environment, its API, its carrier, its Asterisk."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.stack.containers import Containers
+from tests.stack.files import Files, allowed_address
+from tests.stack.product import Product
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def env() -> Mapping[str, str]:
+    """The test instance's ``.env.test``, as ``make test`` wrote it."""
+    path = Path(os.environ.get("RINGLINE_ENV_FILE", CHECKOUT / ".env.test"))
+    if not path.is_file():
+        pytest.fail(f"{path} does not exist; 'make test' starts the test instance and writes it")
+    lines = (line.strip() for line in path.read_text().splitlines())
+    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
+    return {name: value.strip().strip("'\"") for name, _, value in pairs}
+
+
+class Api:
+    """The REST API, with the first customer's access key in every request."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, accesskey: str) -> None:
+        self._session = session
+        self._url = url
+        self._key = accesskey
+
+    async def call(self, method: str, path: str, body: object = None, **query: str) -> tuple[int, Any]:
+        """Status and decoded body of one request. ``accesskey=""`` sends none."""
+        query = {"accesskey": self._key, **query}
+        async with self._session.request(
+            method,
+            self._url + path,
+            json=body,
+            params={name: value for name, value in query.items() if value},
+        ) as response:
+            text = await response.text()
+            return response.status, json.loads(text) if text else None
+
+    async def get(self, path: str, **query: str) -> Any:
+        return await self._good("GET", path, None, **query)
+
+    async def post(self, path: str, body: object = None, **query: str) -> Any:
+        return await self._good("POST", path, body, **query)
+
+    async def _good(self, method: str, path: str, body: object, **query: str) -> Any:
+        status, answer = await self.call(method, path, body, **query)
+        assert status == 200, f"{method} {path}: {status} {answer}"
+        return answer
+
+    async def wait_call(self, call_id: str, *statuses: str, within: float = 15.0) -> dict[str, Any]:
+        """Poll one call until its status is one of these."""
+        deadline = time.monotonic() + within
+        while True:
+            call: dict[str, Any] = await self.get(f"/v1.0/calls/{call_id}")
+            if call["status"] in statuses:
+                return call
+            assert time.monotonic() < deadline, f"call is {call['status']}, not {statuses}: {call}"
+            await asyncio.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+async def api(env: Mapping[str, str]) -> AsyncIterator[Api]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
+        yield Api(session, env["RINGLINE_API_URL"], env["RINGLINE_ACCESSKEY"])
+
+
+class CarrierCalls:
+    """The lines the sandbox carrier wrote since this test began."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._start = path.stat().st_size if path.exists() else 0
+
+    def lines(self) -> list[dict[str, Any]]:
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._start)
+            data = file.read()
+        # The last line may still be in the writing.
+        return [json.loads(line) for line in data.split(b"\n")[:-1] if line]
+
+    async def wait(
+        self,
+        number: str = "",
+        *,
+        count: int = 1,
+        within: float = 15.0,
+        where: Callable[[dict[str, Any]], bool] = bool,
+    ) -> list[dict[str, Any]]:
+        """At least ``count`` lines of calls to ``number`` for which ``where`` holds."""
+        deadline = time.monotonic() + within
+        while True:
+            found = [line for line in self.lines() if number in ("", line["number"]) and where(line)]
+            if len(found) >= count:
+                return found
+            assert time.monotonic() < deadline, f"{len(found)} of {count} calls to {number} within {within} s"
+            await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+def carrier_calls(env: Mapping[str, str]) -> Iterator[CarrierCalls]:
+    var = Path(env.get("RINGLINE_VAR_DIR", "var/test"))
+    yield CarrierCalls(CHECKOUT / var / "carrier" / "calls.jsonl")
+
+
+class AsteriskView:
+    """What Asterisk itself says is going on, asked past Ringline."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url
+
+    async def list(self, what: str) -> list[dict[str, Any]]:
+        """``channels``, ``bridges``, ``applications``, ..."""
+        async with self._session.get(f"{self._url}/ari/{what}") as response:
+            assert response.status == 200, await response.text()
+            found: list[dict[str, Any]] = await response.json()
+            return found
+
+    async def wait_idle(self, within: float = 10.0) -> None:
+        """Until there is no channel and no bridge."""
+        deadline = time.monotonic() + within
+        while True:
+            left = [*await self.list("channels"), *await self.list("bridges")]
+            if not left:
+                return
+            assert time.monotonic() < deadline, f"Asterisk still has {left}"
+            await asyncio.sleep(0.2)
+
+
+@pytest.fixture(scope="session")
+async def ari(env: Mapping[str, str]) -> AsyncIterator[AsteriskView]:
+    auth = aiohttp.BasicAuth(env["RINGLINE_ARI_USERNAME"], env["RINGLINE_ARI_PASSWORD"])
+    async with aiohttp.ClientSession(auth=auth, timeout=aiohttp.ClientTimeout(total=10)) as session:
+        yield AsteriskView(session, env["RINGLINE_ARI_URL"])
+
+
+@pytest.fixture(scope="session")
+async def product(env: Mapping[str, str], api: Api, ari: AsteriskView) -> AsyncIterator[Product]:
+    """Words for calls on top of the API."""
+    product = Product(env, api, ari)
+    yield product
+    await product.close()
+
+
+@pytest.fixture(scope="session")
+def containers(env: Mapping[str, str]) -> Containers:
+    """The instance's services, to be stopped and started."""
+    return Containers(env)
+
+
+@pytest.fixture(scope="module")
+async def files(env: Mapping[str, str]) -> AsyncIterator[Files]:
+    """A web server of sounds that the instance may fetch from."""
+    server = await Files(allowed_address(env)).start()
+    yield server
+    await server.close()

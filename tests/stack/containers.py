@@ -1,0 +1,104 @@
+"""What may happen to the parts of the test instance: signals to their processes, restarts, ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.stack.product import eventually
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+class Containers:
+    """The services of the test instance's compose project."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.project = env.get("RINGLINE_PROJECT", "ringline-test")
+        self.image = f"ringline/ringline:{env.get('RINGLINE_IMAGE_TAG', 'dev')}"
+
+    async def state(self, service: str) -> dict[str, Any]:
+        """What the engine says of the service's container."""
+        found: list[dict[str, Any]] = json.loads(await docker("inspect", await self._id(service)))
+        return found[0]
+
+    async def life(self, service: str) -> tuple[str, int]:
+        """When the service was started and how often it was restarted: the same pair means that it stayed up."""
+        state = await self.state(service)
+        return state["State"]["StartedAt"], state["RestartCount"]
+
+    async def signal(self, service: str, name: str) -> None:
+        """Send ``STOP``, ``CONT`` or ``KILL`` to the service's first process.
+
+        Past the engine: a container that the engine is told to kill counts as stopped on purpose, and its restart
+        policy would not be tried.
+        """
+        pid = (await self.state(service))["State"]["Pid"]
+        assert pid, f"{service} does not run"
+        script = f"kill -{name} {pid}"
+        await docker(
+            "run", "--rm", "--pid", "host", "--user", "0", "--entrypoint", "sh", self.image, "-c", script
+        )
+
+    @asynccontextmanager
+    async def stopped(self, service: str) -> AsyncIterator[None]:
+        """The service's process stands still, its sockets stay open."""
+        await self.signal(service, "STOP")
+        try:
+            yield
+        finally:
+            await self.signal(service, "CONT")
+
+    async def restart(self, service: str) -> None:
+        """Stop it as an operator does, start it again."""
+        await docker("restart", "--time", "20", await self._id(service), within=60)
+
+    async def stop(self, service: str) -> None:
+        await docker("stop", "--time", "20", await self._id(service), within=60)
+
+    async def start(self, service: str) -> None:
+        await docker("start", await self._id(service))
+
+    async def healthy(self, service: str, within: float = 60.0) -> None:
+        async def check() -> bool:
+            return bool((await self.state(service))["State"]["Health"]["Status"] == "healthy")
+
+        await eventually(check, f"{service} is healthy", within=within, every=0.3)
+
+    async def run(self, service: str, *command: str, within: float = 60.0) -> tuple[int, str]:
+        """Exit status and output of a command inside the service's container."""
+        return await _run("docker", "exec", await self._id(service), *command, within=within)
+
+    async def _id(self, service: str) -> str:
+        label = "label=com.docker.compose"
+        filters = (f"{label}.project={self.project}", f"{label}.service={service}", f"{label}.oneoff=False")
+        output = await docker(
+            "ps", "--all", "--quiet", *(part for one in filters for part in ("--filter", one))
+        )
+        found = output.split()
+        assert len(found) == 1, f"{len(found)} containers of {service} in {self.project}"
+        return found[0]
+
+
+async def docker(*arguments: str, within: float = 30.0) -> str:
+    """The output of a docker command that succeeds."""
+    status, output = await _run("docker", *arguments, within=within)
+    assert status == 0, f"docker {' '.join(arguments)}: {status}\n{output}"
+    return output
+
+
+async def _run(*command: str, within: float) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), within)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise
+    return process.returncode or 0, output.decode(errors="replace")

@@ -1,0 +1,205 @@
+"""The running test instance as its users see it: placing calls, following them, counting what is left."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from inspect import isawaitable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID, uuid4
+
+import aiohttp
+import sqlalchemy as sa
+from prometheus_client.parser import text_string_to_metric_families
+
+from ringline.flows.store import flows
+from ringline.http import utc_now
+from ringline.numbers.tables import numbers
+from ringline.storage import Database
+
+if TYPE_CHECKING:
+    from tests.stack.conftest import Api, AsteriskView
+
+CHECKOUT = Path(__file__).parents[2]
+SOURCE = "+15551234567"
+DEFAULT_SOURCE = "+15552222222"
+
+T = TypeVar("T")
+Json = dict[str, Any]
+
+
+async def eventually(
+    check: Callable[[], T | Awaitable[T]], what: str, *, within: float = 10.0, every: float = 0.1
+) -> T:
+    """The first true result of ``check``, which may still raise while the stack is not there yet."""
+    deadline = time.monotonic() + within
+    while True:
+        fault: object
+        try:
+            result = check()
+            if isawaitable(result):
+                result = await result
+            if result:
+                return result
+            fault = result
+        except (AssertionError, OSError, aiohttp.ClientError, TimeoutError, LookupError) as error:
+            fault = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {within:g} s; at last: {fault!r}")
+        await asyncio.sleep(every)
+
+
+# actions
+
+
+def talk(text: str, **option: Any) -> Json:
+    return {"type": "talk", "option": {"text": text, "language": "en-US", **option}}
+
+
+def play(*urls: str) -> Json:
+    return {"type": "play", "option": {"stream_urls": list(urls)}}
+
+
+def sleep(seconds: float) -> Json:
+    return {"type": "sleep", "option": {"duration": int(seconds * 1000)}}
+
+
+def digits(keys: str, *, duration: int = 100, interval: int = 100) -> Json:
+    return {"type": "digits_send", "option": {"digits": keys, "duration": duration, "interval": interval}}
+
+
+BEEP: Json = {"type": "beep"}
+ANSWER: Json = {"type": "answer"}
+HANGUP: Json = {"type": "hangup"}
+
+
+def number(ending: str = "1234") -> str:
+    """A number that no other test dials; its last four digits say how the carrier behaves."""
+    return f"+1{secrets.randbelow(800) + 200}{secrets.randbelow(800) + 200}{ending}"
+
+
+class Product:
+    """``api`` with words for calls."""
+
+    def __init__(self, env: Mapping[str, str], api: Api, asterisk: AsteriskView) -> None:
+        self.env = env
+        self.api = api
+        self.asterisk = asterisk
+        self.database = Database(env["RINGLINE_DATABASE_URL"], pool_size=2)
+        self.var = CHECKOUT / env.get("RINGLINE_VAR_DIR", "var/test")
+
+    async def close(self) -> None:
+        await self.database.close()
+
+    # outgoing calls
+
+    async def place(self, to: str, *actions: Json, **fields: Any) -> Json:
+        """One call, as the API answers it."""
+        calls = await self.api.post("/v1.0/calls", order(to, *actions, **fields))
+        assert len(calls) == 1, calls
+        call: Json = calls[0]
+        return call
+
+    async def show(self, call: Json) -> Json:
+        shown: Json = await self.api.get(f"/v1.0/calls/{call['id']}")
+        return shown
+
+    async def hang_up(self, call: Json) -> Json:
+        shown: Json = await self.api.post(f"/v1.0/calls/{call['id']}/hangup")
+        return shown
+
+    async def reached(self, call: Json, *statuses: str, within: float = 15.0) -> Json:
+        return await self.api.wait_call(call["id"], *statuses, within=within)
+
+    async def ended(self, call: Json, within: float = 30.0) -> Json:
+        return await self.reached(call, "hangup", within=within)
+
+    # incoming calls
+
+    async def customer_id(self) -> UUID:
+        return UUID((await self.api.get("/v1.0/customer"))["id"])
+
+    async def store_flow(self, *actions: Json) -> str:
+        """A stored flow of the first customer (flows have no resource of their own yet). Its id."""
+        flow_id = uuid4()
+        row = {
+            "id": flow_id,
+            "customer_id": await self.customer_id(),
+            "name": "stack test",
+            "actions": [{"id": str(uuid4()), **action} for action in actions],
+            "tm_create": utc_now(),
+        }
+        async with self.database.begin() as connection:
+            await connection.execute(sa.insert(flows).values(**row))
+        return str(flow_id)
+
+    async def store_number(self, flow_id: str | None, *, status: str = "active") -> str:
+        """A number of the first customer that runs a flow when it is called."""
+        own = number()
+        row = {
+            "id": uuid4(),
+            "customer_id": await self.customer_id(),
+            "number": own,
+            "type": "normal",
+            "call_flow_id": UUID(flow_id) if flow_id else None,
+            "status": status,
+            "name": "stack test",
+            "tm_create": utc_now(),
+        }
+        async with self.database.begin() as connection:
+            await connection.execute(sa.insert(numbers).values(**row))
+        return own
+
+    async def drop_numbers(self, *own: str) -> None:
+        async with self.database.begin() as connection:
+            await connection.execute(sa.delete(numbers).where(numbers.c.number.in_(own)))
+
+    async def incoming(self, to: str, within: float = 10.0) -> Json:
+        """The record of the call that came in on ``to``."""
+
+        async def find() -> Json | None:
+            page = await self.api.get("/v1.0/calls", direction="incoming", page_size="200")
+            return next((call for call in page["result"] if call["destination"]["target"] == to), None)
+
+        found = await eventually(find, f"an incoming call to {to}", within=within)
+        assert found is not None
+        return found
+
+    # looking
+
+    async def metrics(self) -> dict[str, float]:
+        """Samples by ``name`` or ``name{label=value,...}``, asked over a connection of its own."""
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
+            session.get(f"{self.env['RINGLINE_API_URL']}/metrics") as response,
+        ):
+            text = await response.text()
+            assert response.status == 200, text
+        found = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
+                found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+        return found
+
+    def recording(self, line: Json) -> Path:
+        """The file of a carrier's line."""
+        assert line["recording"], line
+        return CHECKOUT / str(line["recording"])
+
+    def prompts(self) -> set[Path]:
+        """Every speech that was rendered and is still there (8 kHz mu-law)."""
+        return set((self.var / "media" / "speech").glob("??/*.ulaw"))
+
+
+def order(to: str, *actions: Json, **fields: Any) -> Json:
+    """The body of a POST /v1.0/calls."""
+    return {
+        "source": {"type": "tel", "target": SOURCE},
+        "destinations": [{"type": "tel", "target": to}],
+        "actions": list(actions),
+        **fields,
+    }
