@@ -12,7 +12,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from ringline import __version__, ari, telemetry
+from ringline import __version__, ari, telemetry, watch
 from ringline.billing import BillingService, billing_routes
 from ringline.calls import http as calls_http
 from ringline.calls import metrics, store
@@ -92,6 +92,7 @@ class Controller:
             max_duration=settings.max_call_seconds,
         )
         self.reconciler = Reconciler(self.ari, self.switchboard, clock)
+        self.manager = watch.monitor(settings, self.reconciler.wake)
         self.definitions = FlowDefinitions(self.database)
         self.flows = FlowService(self.definitions, self.journal, self.media, clock)
         self.inbound = Inbound(self.numbers, self.customers)
@@ -131,6 +132,8 @@ class Controller:
         self._on_close("reconciler", self.reconciler.close)
         await self.ari.start(timeout=0)
         self._on_close("asterisk", self.ari.close)
+        await self.manager.start()
+        self._on_close("manager", self.manager.close)
         self._on_close("flows", self.flows.close)
         self._housekeeper = asyncio.create_task(self._keep_house(), name="housekeeper")
         server = Server(self._application(), self._settings.api_host, self._settings.api_port)
@@ -243,7 +246,6 @@ class Controller:
             due = loop.time() + HOUSEKEEPING_SECONDS
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
             telemetry.loop_lag_seconds.set(max(loop.time() - due, 0.0))
-            telemetry.tasks.set(len(asyncio.all_tasks()))
             telemetry.ari_connected.set(1 if self.ari.connected else 0)
             metrics.journal_depth.set(self.journal.depth)
             counted = Counter(line.call.status for line in self.switchboard.lines())

@@ -36,7 +36,6 @@ media_seconds = Histogram(
     buckets=(0.001, 0.01, 0.1, 0.3, 1, 3, 10, 30),
     registry=registry,
 )
-tasks = Gauge("ringline_tasks", "Tasks on the controller's event loop.", registry=registry)
 loop_lag_seconds = Gauge(
     "ringline_loop_lag_seconds", "How late the event loop woke up when last looked.", registry=registry
 )

@@ -53,6 +53,10 @@ class Reconciler:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    def wake(self) -> None:
+        """Look now: something happened to Asterisk."""
+        self._wake.set()
+
     def _on_state(self, state: ari.State, detail: str) -> None:
         if state is ari.State.LOST:
             log.warning("asterisk_lost", detail=detail, calls=len(self._switchboard))

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Protocol
 from uuid import UUID
 
 import structlog
-from pydantic import ValidationError
 
 from ringline.calls.call import ActionFailure
 from ringline.calls.leg import Leg, LegError, LegGone
 from ringline.clock import Clock
 from ringline.errors import RinglineError
-from ringline.flows import engine, variables
-from ringline.flows.actions import Action, ActionFailed, Context, Media, ready
+from ringline.flows import engine, preparation
+from ringline.flows.actions import Action, ActionFailed, Context, Media
 from ringline.flows.activeflow import Activeflow, ActiveflowStatus
 from ringline.flows.snapshot import RawAction
 
@@ -106,20 +104,12 @@ class Runner:
         return engine.Next()
 
     def _ready(self, raw: RawAction) -> Action:
-        lookup = self._activeflow.lookup(self._leg.call)
-        try:
-            return ready({**raw, "option": variables.substitute(raw["option"], lookup)})
-        except variables.TooLong:
-            raise ActionFailed("OPTION_TOO_LONG", "an option grew too long with its variables") from None
-        except ValidationError as error:
-            fault = error.errors()[0]
-            place = ".".join(str(part) for part in fault["loc"][1:])
-            raise ActionFailed("INVALID_OPTION", f"{place}: {fault['msg']}") from error
+        return preparation.with_variables(raw, self._activeflow, self._leg.call)
 
     def _prepare_next(self) -> None:
         """Render or fetch what comes next while the present action runs; a failure shows when it is its turn."""
         upcoming = engine.upcoming(self._activeflow.actions, self._activeflow.snapshot)
-        self._preparing = _prepare(upcoming, self._ready, self._media)
+        self._preparing = preparation.begin(upcoming, self._ready, self._media)
 
     def _note(self, raw: RawAction | None, reason: str, message: str) -> None:
         call = self._leg.call
@@ -133,23 +123,3 @@ class Runner:
 
 def _failure(raw: RawAction, reason: str, message: str, clock: Clock) -> ActionFailure:
     return ActionFailure(UUID(raw["id"]), raw["type"], reason, message[:500], clock.now())
-
-
-def _prepare(
-    raw: RawAction | None, make: Callable[[RawAction], Action], media: Media
-) -> asyncio.Task[None] | None:
-    """Start preparing an action's media, where it has any."""
-    if raw is None or raw["type"] not in PREPARED:
-        return None
-
-    async def prepare() -> None:
-        try:
-            await make(raw).prepare(media)
-        except (ActionFailed, RinglineError) as error:
-            log.debug("prepare_failed", action=raw["type"], error=str(error))
-
-    return asyncio.create_task(prepare(), name="prepare")
-
-
-PREPARED = frozenset({"talk", "play", "beep"})
-"""Actions worth preparing: those whose media takes time to make."""

@@ -14,7 +14,7 @@ from ringline.calls.leg import Leg
 from ringline.calls.states import HangupReason
 from ringline.clock import Clock
 from ringline.errors import RinglineError
-from ringline.flows import metrics
+from ringline.flows import metrics, preparation
 from ringline.flows.actions import Media
 from ringline.flows.activeflow import Activeflow, ActiveflowStatus
 from ringline.flows.definitions import FlowDefinitions
@@ -35,6 +35,7 @@ class FlowService:
         self._waiting: dict[UUID, Activeflow] = {}
         self._running: dict[UUID, asyncio.Task[None]] = {}
         self._active: dict[UUID, Activeflow] = {}
+        self._preparing: set[asyncio.Task[None]] = set()
 
     # executions
 
@@ -61,6 +62,7 @@ class FlowService:
         call.activeflow_id = activeflow.id
         call.flow_id = activeflow.flow_id
         self._waiting[call.id] = activeflow
+        self._prepare(activeflow, call)
 
     def detach(self, call: Call) -> None:
         """The call did not come about."""
@@ -93,7 +95,7 @@ class FlowService:
 
     async def close(self) -> None:
         """Stop what still runs."""
-        tasks = list(self._running.values())
+        tasks = [*self._running.values(), *self._preparing]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -103,6 +105,16 @@ class FlowService:
 
     def action_done(self, kind: str, result: str, seconds: float) -> None:
         metrics.action_seconds.labels(kind, result).observe(seconds)
+
+    def _prepare(self, activeflow: Activeflow, call: Call) -> None:
+        task = preparation.begin(
+            preparation.first_words(activeflow),
+            lambda raw: preparation.with_variables(raw, activeflow, call),
+            self._media,
+        )
+        if task is not None:
+            self._preparing.add(task)
+            task.add_done_callback(self._preparing.discard)
 
     async def _run(self, call: Call, leg: Leg) -> None:
         activeflow = self._waiting.pop(call.id, None)
