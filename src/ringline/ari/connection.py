@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from typing import cast
 
 import structlog
 from websockets.client import ClientProtocol
@@ -143,8 +144,8 @@ class Connection(asyncio.Protocol):
     # -- receiving (called by the event loop) ------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - create_connection promises it
-        self._transport = transport
+        # create_connection promises a Transport; uvloop's is one in deed but not by class
+        self._transport = cast("asyncio.Transport", transport)
         request = self._protocol.connect()
         request.headers["Authorization"] = self._authorization
         self._protocol.send_request(request)
