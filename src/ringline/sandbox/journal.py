@@ -48,8 +48,8 @@ class Record:
         )
 
     def to_line(self) -> bytes:
-        """The line with its end. JSON escapes every line end inside a value, so one record is one line."""
-        return json.dumps(asdict(self), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        """The line with its end. Only ASCII: some readers take U+2028 and U+0085 for the end of a line."""
+        return json.dumps(asdict(self)).encode() + b"\n"
 
 
 def now() -> str:

@@ -31,13 +31,19 @@ class Timeline:
         self._next_timestamp = 0
         self._next_sequence = 0
         self._start = 0
+        self._after_key = False
         self.head = 0
 
-    def place(self, ssrc: int, sequence: int, timestamp: int, samples: int, elapsed: int) -> int | None:
+    def place(
+        self, ssrc: int, sequence: int, timestamp: int, samples: int, elapsed: int, *, key: bool = False
+    ) -> int | None:
         """Position of a packet of so many samples that arrived ``elapsed`` samples after the answer.
 
-        ``None`` where it comes too late to be placed.
+        ``key``: it is the end of a key press, whose neighbours in time are never moved towards it. ``None`` where the
+        packet comes too late to be placed.
         """
+        held_up = not key and not self._after_key
+        self._after_key = key
         ahead = _signed(timestamp - self._next_timestamp, 32)
         skipped = _signed(sequence - self._next_sequence, 16)
         if ssrc != self._ssrc or abs(ahead) > 60 * RATE:
@@ -49,7 +55,7 @@ class Timeline:
             return position if skipped < 0 and position >= self._start else None
         else:
             expected = self._base + ahead
-            if skipped <= 0 and 0 < ahead <= self.HICCUP:
+            if held_up and skipped <= 0 and 0 < ahead <= self.HICCUP:
                 expected = self._base
             if elapsed - expected > self.DISAGREEMENT and (ahead > 0 or elapsed - expected > 2 * RATE):
                 expected = elapsed

@@ -35,7 +35,11 @@ class _Key:
 
 
 class Session(asyncio.DatagramProtocol):
-    """One UDP socket for audio. Packets count only when they come from the address that the SDP named."""
+    """One UDP socket for audio.
+
+    Packets count only when they come from the address that the SDP named, and from one port: the one it named, or,
+    until something comes from there, the first that sends (as telephones behind a NAT do).
+    """
 
     def __init__(self, host: str, ports: Ports, pacer: Pacer, *, silence: bool) -> None:
         """``silence``: send 20 ms of it whenever there is nothing else to say, as a telephone network does."""
@@ -219,19 +223,17 @@ class Session(asyncio.DatagramProtocol):
         if audio is None or addr[0] != str(audio.address):
             return
         packet = rtp.parse(data)
-        if packet is None:
+        if packet is None or packet.payload_type not in (audio.payload, audio.event_payload):
             return
-        if self._source is None:
+        if self._source is None or addr[1] == audio.port:
             self._source = (addr[0], addr[1])
         if self._source[1] != addr[1]:  # someone else's, or a late one of the port's last call
             return
         self.packets_received += 1
         if packet.payload_type == audio.event_payload:
             self._heard_key(packet)
-        elif packet.payload_type == audio.payload:
-            self._heard_audio(packet, audio.law)
         else:
-            return
+            self._heard_audio(packet, audio.law)
         if self._echo and audio.direction not in ("sendonly", "inactive"):
             self._send(packet.payload_type, packet.timestamp, packet.payload, marker=packet.marker)
 
@@ -256,7 +258,7 @@ class Session(asyncio.DatagramProtocol):
             # The key took the place of audio for this long.
             self._event_seen = press
             self._timeline.place(
-                packet.ssrc, packet.sequence, packet.timestamp, event.duration, self._elapsed()
+                packet.ssrc, packet.sequence, packet.timestamp, event.duration, self._elapsed(), key=True
             )
         else:
             self._timeline.pass_over(packet.sequence)

@@ -1,0 +1,179 @@
+"""A carrier of its own for these tests: the real process on ports of its own, writing to a temporary folder."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.stack.rtp import Ear
+from tests.stack.sip import Dialog, Message, Phone, dialog, new_branch
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Running:
+    """A carrier process and what it wrote."""
+
+    process: asyncio.subprocess.Process
+    sip_port: int
+    control_port: int
+    kamailio_port: int
+    folder: Path
+    environment: dict[str, str]
+
+    def lines(self) -> list[dict[str, Any]]:
+        path = self.folder / "calls.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    async def line(self, call_id: str, within: float = 3.0) -> dict[str, Any]:
+        """The one line of a call; a second one is an error."""
+        async with asyncio.timeout(within):
+            while not (found := [line for line in self.lines() if line["sip_call_id"] == call_id]):
+                await asyncio.sleep(0.02)
+        assert len(found) == 1
+        return found[0]
+
+    @property
+    def dial_url(self) -> str:
+        return f"http://127.0.0.1:{self.control_port}/dial"
+
+
+async def start_carrier(folder: Path, **changes: str) -> Running:
+    rtp_start = 22000 + os.getpid() % 20 * 400
+    running = Running(
+        process=None,  # type: ignore[arg-type]  # set below
+        sip_port=free_port(),
+        control_port=free_port(socket.SOCK_STREAM),
+        kamailio_port=free_port(),
+        folder=folder,
+        environment={},
+    )
+    running.environment = {
+        **os.environ,
+        "RINGLINE_CARRIER_SIP_PORT": str(running.sip_port),
+        "RINGLINE_CARRIER_RTP_START": str(rtp_start),
+        "RINGLINE_CARRIER_RTP_END": str(rtp_start + 399),
+        "RINGLINE_CARRIER_CONTROL_PORT": str(running.control_port),
+        "RINGLINE_CARRIER_CONTROL_URL": f"http://127.0.0.1:{running.control_port}",
+        "RINGLINE_CARRIER_DIR": str(folder),
+        "RINGLINE_CARRIER_RECORDING_PREFIX": "var/carrier/recordings",
+        "RINGLINE_KAMAILIO_HOST": "127.0.0.1",
+        "RINGLINE_KAMAILIO_PORT": str(running.kamailio_port),
+        **changes,
+    }
+    running.process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ringline.sandbox", env=running.environment, stdout=asyncio.subprocess.DEVNULL
+    )
+    async with asyncio.timeout(15):
+        while await check(running):
+            assert running.process.returncode is None, "the carrier did not start"
+            await asyncio.sleep(0.1)
+    return running
+
+
+async def check(running: Running) -> int:
+    probe = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "ringline.sandbox",
+        "--check",
+        env=running.environment,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    return await probe.wait()
+
+
+async def stop_carrier(running: Running) -> int:
+    if running.process.returncode is None:
+        running.process.terminate()
+    async with asyncio.timeout(10):
+        return await running.process.wait()
+
+
+@pytest.fixture(scope="module")
+async def carrier(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+    running = await start_carrier(tmp_path_factory.mktemp("carrier"))
+    yield running
+    assert await stop_carrier(running) == 0
+
+
+class Caller:
+    """A telephone with audio that calls the carrier."""
+
+    def __init__(self, phone: Phone, ear: Ear, carrier_port: int) -> None:
+        self.phone = phone
+        self.ear = ear
+        self.port = carrier_port
+        self.rtp_port = 0
+        self.invite: Dialog
+
+    def call(
+        self, number: str, *extra: str, from_: str = "<sip:+15551234567@127.0.0.1>", body: str | None = None
+    ) -> str:
+        """Send the INVITE; returns its Call-ID."""
+        self.invite = dialog(self.phone, f"sip:{number}@127.0.0.1:{self.port}", from_)
+        self.phone.send(
+            self.invite.text("INVITE", *extra, body=self.ear.sdp() if body is None else body), self.port
+        )
+        return self.invite.call_id
+
+    async def status(self, status: int, within: float = 3.0) -> Message:
+        return await self.phone.wait(
+            lambda m: m.status == status and m.one("call-id") == self.invite.call_id and m.method == "INVITE",
+            within,
+        )
+
+    async def answered(self, within: float = 3.0) -> Message:
+        """Wait for the 200 and acknowledge it."""
+        answer = await self.status(200, within)
+        self.take_media(answer)
+        self.invite.accept(answer)
+        self.invite.branch = new_branch()
+        self.send("ACK")
+        return answer
+
+    def take_media(self, message: Message) -> None:
+        media = next(line for line in message.body.splitlines() if line.startswith("m=audio"))
+        self.rtp_port = int(media.split()[1])
+
+    def refused(self, answer: Message) -> None:
+        """Acknowledge a refusal (same branch)."""
+        self.invite.to = answer.one("to")
+        self.send("ACK")
+
+    def send(self, method: str, *extra: str, body: str = "") -> None:
+        self.phone.send(self.invite.text(method, *extra, body=body), self.port)
+
+    async def bye(self) -> None:
+        self.invite.next()
+        self.send("BYE")
+        answer = await self.phone.final(self.invite.call_id, "BYE")
+        assert answer.status == 200
+
+    def statuses(self) -> list[int]:
+        """The responses to the INVITE, repetitions left out."""
+        mine = [
+            m for m in self.phone.received if m.one("call-id") == self.invite.call_id and m.method == "INVITE"
+        ]
+        return list(dict.fromkeys(m.status for m in mine if m.status))
+
+
+@pytest.fixture
+async def caller(carrier: Running) -> AsyncIterator[Caller]:
+    phone, ear = await Phone.open(), await Ear.open()
+    yield Caller(phone, ear, carrier.sip_port)
+    phone.close()
+    ear.close()
