@@ -62,11 +62,13 @@ main() {
     mkdir -p var/log var/cache
     base_image
     local jobs=() job failed=0
-    public postgres postgres:18 & jobs+=($!)
-    public redis redis:8 & jobs+=($!)
-    build asterisk "ringline/asterisk:${RINGLINE_IMAGE_TAG:-dev}" & jobs+=($!)
-    build kamailio "ringline/kamailio:${RINGLINE_IMAGE_TAG:-dev}" & jobs+=($!)
+    # the longest first
     build ringline "ringline/ringline:${RINGLINE_IMAGE_TAG:-dev}" & jobs+=($!)
+    sleep 0.5
+    build asterisk "ringline/asterisk:${RINGLINE_IMAGE_TAG:-dev}" & jobs+=($!)
+    public postgres postgres:18 & jobs+=($!)
+    build kamailio "ringline/kamailio:${RINGLINE_IMAGE_TAG:-dev}" & jobs+=($!)
+    public redis redis:8 & jobs+=($!)
     for job in "${jobs[@]}"; do wait "$job" || failed=1; done
     ((failed == 0)) || die "An image could not be made; the lines above say which and why."
 }

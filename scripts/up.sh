@@ -59,8 +59,29 @@ explain() {
         "$PROJECT-$service-1" 2>/dev/null | tail -n 3 >&2 || true
 }
 
+restarts_of() { docker inspect --format '{{.RestartCount}}' "$PROJECT-$1-1" 2>/dev/null || echo 0; }
+
+crash_loop() {
+    local service
+    for service in "$@"; do
+        if (($(restarts_of "$service") >= 5)); then return 0; fi
+    done
+    return 1
+}
+
+# Asterisk is unhealthy without a controller: the part that keeps ending comes first, then the one that others wait for.
+culprit() {
+    local service
+    for service in "$@"; do
+        if (($(restarts_of "$service") > 0)); then echo "$service"; return; fi
+    done
+    for service in postgres redis controller kamailio carrier asterisk; do
+        if [[ " $* " == *" $service "* ]]; then echo "$service"; return; fi
+    done
+}
+
 wait_healthy() {
-    local up_pid="$1" deadline=$((SECONDS + WAIT_SECONDS)) service status code health pending
+    local up_pid="$1" began=$SECONDS deadline=$((SECONDS + WAIT_SECONDS)) service status code health pending
     declare -A told=()
     while :; do
         pending=()
@@ -82,9 +103,9 @@ wait_healthy() {
             die "Docker Compose could not start the stack; the lines above say why."
         fi
         if ((${#pending[@]} == 0)); then break; fi
-        if ((SECONDS > deadline)); then
-            explain "${pending[0]}"
-            die "Not healthy after $WAIT_SECONDS s: ${pending[*]}. 'make logs' shows all of it."
+        if ((SECONDS > deadline)) || crash_loop "${pending[@]}"; then
+            explain "$(culprit "${pending[@]}")"
+            die "Not healthy after $((SECONDS - began)) s: ${pending[*]}. 'make logs' shows all of it."
         fi
         sleep 0.5
     done
