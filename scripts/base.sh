@@ -24,6 +24,8 @@ options=(
 while read -r line; do
     options+=(--aptopt="$line")
 done < <(apt-config dump 2>/dev/null | grep -iE '^Acquire::https?::Proxy(::[^ ]+)? "[^"]+";$' | sed 's/;$//' || true)
+# "$1" is expanded by mmdebstrap: the folder of the system being made
+# shellcheck disable=SC2016
 if compgen -G '/usr/local/share/ca-certificates/*.crt' >/dev/null; then
     options+=(
         --customize-hook='cp /usr/local/share/ca-certificates/*.crt "$1/usr/local/share/ca-certificates/"'

@@ -1,5 +1,6 @@
 # Shared by the scripts here: where things are, how to speak, how to call compose. Sourced, never run.
 # shellcheck shell=bash
+# shellcheck disable=SC2034  # what is set here is used by the scripts that source this
 
 set -euo pipefail
 

@@ -25,7 +25,7 @@ folders() {
     mkdir -p "$VAR_DIR"/{media,recordings,carrier/recordings,log}
     if is_root; then
         chown "$uid:$gid" "$VAR_DIR" "$VAR_DIR"/{media,recordings,carrier,carrier/recordings}
-        [[ -z "${SUDO_UID:-}" ]] || chown -R "$SUDO_UID:$SUDO_GID" var/log var/cache
+        [[ -z "${SUDO_UID:-}" ]] || chown -R "$SUDO_UID:${SUDO_GID:-$SUDO_UID}" var/log var/cache
     fi
     # a clone made under a strict umask: the containers' users must be able to read what is mounted
     chmod -R go+rX asterisk-config kamailio-config
