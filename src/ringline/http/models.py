@@ -39,7 +39,9 @@ def _none_if_zero(value: object) -> object:
 UuidOrZero = Annotated[
     UUID | None,
     BeforeValidator(_none_if_zero),
-    PlainSerializer(lambda value: _ZERO_TEXT if value is None else str(value), return_type=str),
+    PlainSerializer(
+        lambda value: _ZERO_TEXT if value is None else str(value), return_type=str, when_used="json"
+    ),
     WithJsonSchema(
         {
             "type": "string",

@@ -45,7 +45,9 @@ def parse(text: str) -> datetime:
 
 Timestamp = Annotated[
     datetime | None,
-    PlainSerializer(lambda moment: None if moment is None else iso(moment), return_type=str | None),
+    PlainSerializer(
+        lambda moment: None if moment is None else iso(moment), return_type=str | None, when_used="json"
+    ),
     WithJsonSchema(
         {
             "anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}],
@@ -57,7 +59,9 @@ Timestamp = Annotated[
 
 NumberTimestamp = Annotated[
     datetime | None,
-    PlainSerializer(lambda moment: number_style(NEVER if moment is None else moment), return_type=str),
+    PlainSerializer(
+        lambda moment: number_style(NEVER if moment is None else moment), return_type=str, when_used="json"
+    ),
     WithJsonSchema(
         {
             "type": "string",

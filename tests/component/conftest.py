@@ -1,0 +1,113 @@
+"""PostgreSQL and Redis for the component tier, each in a container of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
+
+# testcontainers' helper image (Ryuk) is not to be had without a registry; the fixtures clean up themselves.
+os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
+
+import asyncpg
+import pytest
+import redis
+from testcontainers.core.container import DockerContainer
+
+from ringline.storage import Database, migrate
+
+_READY_SECONDS = 60
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def postgres_container() -> Iterator[tuple[DockerContainer, str]]:
+    """The container and the URL of its (empty) database. Its port stays the same when it is restarted."""
+    port = free_port()
+    container = (
+        DockerContainer("postgres:18")
+        .with_env("POSTGRES_USER", "ringline")
+        .with_env("POSTGRES_PASSWORD", "ringline")
+        .with_env("POSTGRES_DB", "ringline")
+        .with_bind_ports(5432, port)
+    )
+    with container:
+        yield container, f"postgresql+asyncpg://ringline:ringline@127.0.0.1:{port}/ringline"
+
+
+@pytest.fixture(scope="session")
+async def postgres_url(postgres_container: tuple[DockerContainer, str]) -> str:
+    _, url = postgres_container
+    await until_postgres(url)
+    return url
+
+
+async def until_postgres(url: str) -> None:
+    """Wait until the server takes connections. The first start of the image opens twice: ask twice."""
+    deadline, answers = time.monotonic() + _READY_SECONDS, 0
+    while answers < 2:
+        try:
+            connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=2)
+            await connection.close()
+            answers += 1
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            answers = 0
+            assert time.monotonic() < deadline, "PostgreSQL did not start"
+        time.sleep(0.3)
+
+
+@pytest.fixture(scope="session")
+def redis_container() -> Iterator[tuple[DockerContainer, str]]:
+    port = free_port()
+    with DockerContainer("redis:8").with_bind_ports(6379, port) as container:
+        yield container, f"redis://127.0.0.1:{port}/0"
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_container: tuple[DockerContainer, str]) -> str:
+    _, url = redis_container
+    until_redis(url)
+    return url
+
+
+def until_redis(url: str) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while True:
+        client = redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
+        try:
+            client.ping()
+            return
+        except redis.RedisError:
+            assert time.monotonic() < deadline, "Redis did not start"
+            time.sleep(0.2)
+        finally:
+            client.close()
+
+
+@pytest.fixture
+async def empty_database_url(postgres_url: str) -> AsyncIterator[str]:
+    """A database of the test's own, without any table."""
+    name = f"test_{uuid4().hex}"
+    admin = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
+    await admin.execute(f"CREATE DATABASE {name}")
+    try:
+        yield postgres_url.rsplit("/", 1)[0] + f"/{name}"
+    finally:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await admin.close()
+
+
+@pytest.fixture(scope="session")
+async def database(postgres_url: str) -> AsyncIterator[Database]:
+    """The session's database with all tables. Tests keep apart by customers of their own."""
+    await migrate.upgrade(postgres_url)
+    database = Database(postgres_url)
+    yield database
+    await database.close()

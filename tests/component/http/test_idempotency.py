@@ -1,0 +1,123 @@
+"""A request sent twice is carried out once."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import update
+from tests.component.http.conftest import Api
+
+from ringline.errors import InvalidArgument
+from ringline.http import utc_now
+from ringline.http.tables import idempotency_keys
+
+
+def _key() -> dict[str, str]:
+    return {"Idempotency-Key": f"key {uuid4()}"}
+
+
+async def _send(api: Api, text: str, headers: dict[str, str], key: str = "") -> tuple[int, dict, bool]:  # type: ignore[type-arg]
+    async with api.session.post(
+        f"{api.url}/v1.0/work",
+        json={"text": text},
+        headers={**headers, "Authorization": f"Bearer {key or api.settings.accesskey.get_secret_value()}"},
+    ) as response:
+        return response.status, await response.json(), "Idempotent-Replayed" in response.headers
+
+
+async def test_the_same_request_gets_the_same_answer(api: Api) -> None:
+    headers, text = _key(), uuid4().hex
+    first = await _send(api, text, headers)
+    second = await _send(api, text, headers)
+    assert first[0] == second[0] == 200
+    assert first[1] == second[1]
+    assert (first[2], second[2]) == (False, True)
+    assert api.done.count(text) == 1
+
+
+async def test_without_a_key_every_request_counts(api: Api) -> None:
+    text = uuid4().hex
+    await _send(api, text, {})
+    await _send(api, text, {})
+    assert api.done.count(text) == 2
+
+
+async def test_another_body_is_refused(api: Api) -> None:
+    headers = _key()
+    await _send(api, uuid4().hex, headers)
+    text = uuid4().hex
+    status, answer, _ = await _send(api, text, headers)
+    assert (status, answer["error"]["reason"]) == (409, "IDEMPOTENCY_KEY_REUSED")
+    assert api.done.count(text) == 0
+
+
+async def test_another_customer_may_use_the_same_key(api: Api) -> None:
+    headers, text = _key(), uuid4().hex
+    _, stranger = await api.another_customer()
+    await _send(api, text, headers)
+    assert (await _send(api, text, headers, stranger))[2] is False
+    assert api.done.count(text) == 2
+
+
+async def test_twenty_at_once_are_carried_out_once(api: Api) -> None:
+    headers, text = _key(), uuid4().hex
+    answers = await asyncio.gather(*(_send(api, text, headers) for _ in range(20)))
+    assert api.done.count(text) == 1
+    assert {status for status, _, _ in answers} <= {200, 409}
+    for status, answer, _ in answers:
+        if status == 409:
+            assert answer["error"]["reason"] == "IDEMPOTENCY_KEY_IN_USE"
+
+
+@pytest.mark.parametrize("failure", [InvalidArgument("no"), RuntimeError("oops")])
+async def test_a_failure_gives_the_key_back(api: Api, failure: Exception) -> None:
+    headers, text = _key(), uuid4().hex
+    api.fail_next.append(failure)
+    assert (await _send(api, text, headers))[0] in (400, 500)
+    assert (await _send(api, text, headers))[0] == 200
+    assert api.done.count(text) == 1
+
+
+async def test_a_bad_body_takes_no_key(api: Api) -> None:
+    headers, text = _key(), uuid4().hex
+    status, _ = await api.call("POST", "/v1.0/work", json={"txt": text}, headers=headers)
+    assert status == 400
+    assert (await _send(api, text, headers))[0] == 200
+
+
+async def test_a_holder_that_died_holds_the_key_for_a_minute(api: Api) -> None:
+    headers, text = _key(), uuid4().hex
+    await _send(api, text, headers)
+    mine = idempotency_keys.c.key == headers["Idempotency-Key"]
+    async with api.database.begin() as connection:
+        await connection.execute(update(idempotency_keys).where(mine).values(response=None))
+    assert (await _send(api, text, headers))[1]["error"]["reason"] == "IDEMPOTENCY_KEY_IN_USE"
+    async with api.database.begin() as connection:
+        past = utc_now() - timedelta(seconds=1)
+        await connection.execute(update(idempotency_keys).where(mine).values(tm_lease=past))
+    assert (await _send(api, text, headers))[0] == 200
+    assert api.done.count(text) == 2
+
+
+async def test_a_key_is_free_again_after_its_day(api: Api) -> None:
+    headers = _key()
+    await _send(api, uuid4().hex, headers)
+    async with api.database.begin() as connection:
+        await connection.execute(
+            update(idempotency_keys)
+            .where(idempotency_keys.c.key == headers["Idempotency-Key"])
+            .values(tm_expire=utc_now() - timedelta(seconds=1))
+        )
+    text = uuid4().hex
+    assert (await _send(api, text, headers))[0] == 200
+    assert api.done.count(text) == 1
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "é"])
+async def test_what_cannot_be_a_key(api: Api, key: str) -> None:
+    status, answer, _ = await _send(api, "x", {"Idempotency-Key": key})
+    assert status == 400
+    assert "255" in answer["error"]["message"]

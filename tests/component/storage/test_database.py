@@ -1,0 +1,120 @@
+"""The database client: time limits, and restarts of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from sqlalchemy import text
+from testcontainers.core.container import DockerContainer
+from tests.component.conftest import free_port, until_postgres
+
+from ringline.storage import Database, DatabaseUnavailable
+
+
+async def _one(database: Database) -> int:
+    async with database.connect() as connection:
+        return int((await connection.execute(text("SELECT 1"))).scalar_one())
+
+
+async def test_a_slow_statement_is_cut_off(postgres_url: str) -> None:
+    database = Database(postgres_url, statement_timeout=0.3)
+    try:
+        with pytest.raises(DatabaseUnavailable):
+            async with database.connect() as connection:
+                await connection.execute(text("SELECT pg_sleep(5)"))
+        assert await _one(database) == 1
+    finally:
+        await database.close()
+
+
+async def test_an_exhausted_pool_is_not_waited_for_for_ever(postgres_url: str) -> None:
+    database = Database(postgres_url, pool_size=1, max_overflow=0, connect_timeout=0.3)
+    try:
+        async with database.begin():
+            with pytest.raises(DatabaseUnavailable):
+                async with database.begin():
+                    pass
+    finally:
+        await database.close()
+
+
+async def test_nobody_listening_is_unavailable() -> None:
+    database = Database(f"postgresql+asyncpg://x:x@127.0.0.1:{free_port()}/x")
+    start = time.monotonic()
+    with pytest.raises(DatabaseUnavailable):
+        await database.ping()
+    assert time.monotonic() - start < 3
+    await database.close()
+
+
+async def test_an_error_of_the_statement_stays_what_it_is(database: Database) -> None:
+    with pytest.raises(Exception, match="does_not_exist") as raised:
+        async with database.connect() as connection:
+            await connection.execute(text("SELECT * FROM does_not_exist"))
+    assert not isinstance(raised.value, DatabaseUnavailable)
+
+
+async def test_connections_closed_while_idle_are_replaced_unnoticed(postgres_url: str) -> None:
+    database, other = Database(postgres_url, application_name="victim"), Database(postgres_url)
+    try:
+        for _ in range(3):
+            await asyncio.gather(*(_one(database) for _ in range(5)))
+            async with other.connect() as connection:
+                ended = await connection.execute(
+                    text(
+                        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                        "WHERE application_name = 'victim'"
+                    )
+                )
+                assert ended.scalar_one() > 0
+            await asyncio.sleep(0.1)
+            assert await _one(database) == 1
+    finally:
+        await database.close()
+        await other.close()
+
+
+async def test_work_is_repeated_once_when_the_connection_is_lost_under_it(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    runs = 0
+
+    async def work(connection: object) -> int:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            await connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))  # type: ignore[attr-defined]
+        return runs
+
+    try:
+        assert await database.run(work) == 2
+    finally:
+        await database.close()
+
+
+async def test_the_server_restarts() -> None:
+    port = free_port()
+    container = (
+        DockerContainer("postgres:18")
+        .with_env("POSTGRES_USER", "ringline")
+        .with_env("POSTGRES_PASSWORD", "ringline")
+        .with_bind_ports(5432, port)
+    )
+    url = f"postgresql+asyncpg://ringline:ringline@127.0.0.1:{port}/ringline"
+    with container:
+        await until_postgres(url)
+        database = Database(url)
+        try:
+            assert await _one(database) == 1
+            container.get_wrapped_container().restart(timeout=10)
+            deadline = time.monotonic() + 15
+            while True:
+                try:
+                    assert await _one(database) == 1
+                    break
+                except DatabaseUnavailable:
+                    assert time.monotonic() < deadline
+                    await asyncio.sleep(0.2)
+        finally:
+            await database.close()
