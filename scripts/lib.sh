@@ -61,7 +61,7 @@ quietly() {
     fi
 }
 
-# One apt at a time, and a list of packages that is not older than an hour.
+# One apt at a time, and lists of packages that are not older than a day.
 apt_install() {
     is_root || die "These packages are missing: $*. Run 'apt-get install $*' as root, then this command again."
     has apt-get || die "These packages are missing and there is no apt-get to install them: $*."
@@ -75,9 +75,13 @@ apt_install() {
 }
 
 apt_update() {
-    if [[ -z "$(find /var/lib/apt/lists -maxdepth 1 -name '*Packages*' -mmin -1440 -print -quit 2>/dev/null)" ]]; then
-        quietly var/log/apt-update.log apt-get -o DPkg::Lock::Timeout=300 update
-    fi
+    (
+        exec 8>/run/lock/ringline-apt-update.lock
+        flock 8
+        if [[ -z "$(find /var/lib/apt/lists -maxdepth 1 -name '*Packages*' -mmin -1440 -print -quit 2>/dev/null)" ]]; then
+            quietly var/log/apt-update.log apt-get update
+        fi
+    )
 }
 
 has_package() { dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }

@@ -7,7 +7,7 @@ export RINGLINE_INSTANCE=test
 INSTANCE=test ENV_FILE=.env.test PROJECT=ringline-test VAR_DIR=./var/test
 LOGS=var/test/logs
 # commands the tests call, and Debian's package of each
-declare -A TOOLS=([sipp]=sip-tester [tcpdump]=tcpdump [espeak-ng]=espeak-ng [sox]=sox)
+declare -A TOOLS=([espeak-ng]=espeak-ng)
 # testcontainers' helper image cannot be had without a registry; containers end with their fixture
 export TESTCONTAINERS_RYUK_DISABLED=true
 
