@@ -1,0 +1,235 @@
+"""The run: what is measured, in which order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import platform
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from bench import background, usage
+from bench.api import CALLER_ADDRESS, HELD_NUMBER, PROMPT_NUMBER, Api
+from bench.caller import Target, call
+from bench.holding import held_ms, hold
+from bench.instance import PROMPT_ADDRESS, Instance
+from bench.placing import place
+from bench.plan import Plan
+from bench.prompt import PromptServer
+from bench.results import SERVICES, Cpu, Probe, Results, Way
+from bench.search import Search
+
+Say = Callable[[str], None]
+
+LABELS = {
+    "plain": "plain dialplan",
+    "ringline": "Ringline",
+    "edge": "Ringline behind Kamailio",
+}
+START_SHARE = 0.8
+"""Of the rate that the CPU of the steady runs suggests: where the search begins."""
+WRITE_SECONDS = 0.4
+"""Records are written shortly after a call: their cost belongs to the run before."""
+
+
+class Bench:
+    """One run of the bench on a machine."""
+
+    def __init__(self, plan: Plan, say: Say, *, force: bool) -> None:
+        self._plan = plan
+        self._say = say
+        self._force = force
+        self._instance = Instance()
+        self._targets: dict[str, Target] = {}
+        self._loads: list[tuple[float, background.Load]] = []
+        self._results: Results
+
+    async def run(self) -> Results:
+        """Measure. Where the machine is busy and ``force`` is not set, nothing is started at all."""
+        began = time.monotonic()
+        quiet = await background.measure(self._plan.quiet_seconds, self._ours)
+        self._results = Results(
+            plan=self._plan.name,
+            began=datetime.now(UTC),
+            cores=usage.CORES,
+            processor=processor(),
+            quiet=quiet,
+            busy=quiet.complaint(),
+            forced=self._force,
+            steady_rate=self._plan.steady_rate,
+        )
+        if self._results.busy and not self._force:
+            return self._results
+        self._say(f"{self._plan.name} run; other programs use {quiet.others:.0%} of the CPU")
+        try:
+            self._say("bringing up a stack of its own")
+            await self._instance.up()
+            await self._measure()
+        finally:
+            if self._instance.pids:
+                self._instance.keep_logs()
+            self._say("taking the stack down")
+            await self._instance.down()
+        self._results.during = background.combined(self._loads)
+        if self._results.during is not None and not self._results.busy:
+            self._results.busy = self._results.during.complaint()
+        self._results.seconds = time.monotonic() - began
+        return self._results
+
+    async def _measure(self) -> None:
+        prompts = PromptServer(PROMPT_ADDRESS)
+        await prompts.start()
+        api = Api(self._instance)
+        try:
+            await api.ready()
+            provider = await api.provision(prompts.url, held_ms=held_ms(self._plan))
+            self._aim(str(provider))
+            await self._warm(api, prompts.url)
+            await self._hold(api)
+            await self._steady(api)
+            await self._place(api, prompts.url)
+            await self._search(api)
+            await self._count(api)
+        finally:
+            await api.close()
+            await prompts.close()
+
+    def _aim(self, provider: str) -> None:
+        asterisk, kamailio = self._instance.port("ASTERISK_SIP"), self._instance.port("KAMAILIO")
+        self._targets = {
+            "plain": Target("plain", "bench", asterisk, provider=provider),
+            "ringline": Target("ringline", PROMPT_NUMBER, asterisk, provider=provider),
+            "edge": Target("edge", PROMPT_NUMBER, kamailio, local_address=CALLER_ADDRESS, provider=provider),
+        }
+        self._results.ways = {key: Way(key, LABELS[key]) for key in self._targets}
+
+    async def _warm(self, api: Api, prompt_url: str) -> None:
+        """Caches are filled, code is loaded, and the bench stops here when a kind of call does not work at all."""
+        self._say("warming up")
+        plan = self._plan
+        for key, target in self._targets.items():
+            outcome = await call(target, rate=plan.steady_rate, calls=plan.warm_calls)
+            self._note_calls(key, outcome.calls - outcome.failed)
+            if outcome.failed > plan.warm_calls * 0.05:
+                raise WarmUpFailed(
+                    f"{outcome.failed} of {outcome.calls} calls failed on the way: {LABELS[key]}"
+                )
+        placed = await place(api, prompt_url, rate=10, seconds=2.0)
+        self._results.ringline_calls += placed.requested - placed.refused
+        if placed.refused or placed.lost:
+            raise WarmUpFailed(
+                f"of {placed.requested} calls placed {placed.refused} were refused, {placed.lost} lost"
+            )
+        await api.drained()
+
+    async def _hold(self, api: Api) -> None:
+        plan = self._plan
+        self._say(f"holding {plan.held_calls} calls")
+        target = Target("held", HELD_NUMBER, self._instance.port("ASTERISK_SIP"))
+        watch = background.Watch(self._ours)
+        began = time.monotonic()
+        self._results.held = await hold(api, target, self._instance.controller_pid(), plan)
+        self._results.ringline_calls += plan.held_calls
+        self._loads.append((time.monotonic() - began, watch.load()))
+
+    async def _steady(self, api: Api) -> None:
+        plan = self._plan
+        for turn in range(plan.steady_rounds):
+            for key, way in self._results.ways.items():
+                self._say(f"{plan.steady_rate} calls/s, round {turn + 1}: {way.label}")
+                probe = await self._probe(api, key, plan.steady_rate, plan.steady_seconds, exact=True)
+                way.steady.append(probe)
+
+    async def _place(self, api: Api, prompt_url: str) -> None:
+        plan = self._plan
+        self._say(f"placing {plan.place_rate} calls/s over the API")
+        watch = background.Watch(self._ours)
+        began = time.monotonic()
+        placed = await place(
+            api, prompt_url, rate=plan.place_rate, seconds=plan.place_seconds, first=1_000_000
+        )
+        self._results.placed = placed
+        self._results.ringline_calls += placed.requested - placed.refused
+        self._loads.append((time.monotonic() - began, watch.load()))
+        await api.drained()
+
+    async def _search(self, api: Api) -> None:
+        """Turn by turn, so that a machine that grows slower does so for everybody."""
+        plan = self._plan
+        deadline = time.monotonic() + plan.search_seconds
+        searches = {
+            key: Search(start=self._guess(way), max_probes=plan.max_probes)
+            for key, way in self._results.ways.items()
+        }
+        while time.monotonic() < deadline:
+            rates = {
+                key: rate for key, search in searches.items() if (rate := search.next_rate()) is not None
+            }
+            if not rates:
+                break
+            for key, rate in rates.items():
+                probe = await self._probe(api, key, rate, plan.probe_seconds)
+                outcome = probe.outcome
+                searches[key].record(rate, works=outcome.works)
+                way = self._results.ways[key]
+                way.probes.append(probe)
+                self._say(f"{rate} calls/s {way.label}: {outcome.failure_share:.2%} failed")
+                await asyncio.sleep(0.5 if outcome.works else 2.0)
+        for key, search in searches.items():
+            way = self._results.ways[key]
+            way.best_rate, way.settled = search.best, search.settled
+
+    def _guess(self, way: Way) -> int:
+        """What the CPU of the steady runs suggests."""
+        calls = sum(probe.outcome.calls for probe in way.steady)
+        seconds = sum(probe.cpu["machine"] for probe in way.steady)
+        if not calls or not seconds:
+            return self._plan.steady_rate
+        return round(usage.CORES * calls / seconds * START_SHARE)
+
+    async def _probe(self, api: Api, key: str, rate: int, seconds: float, *, exact: bool = False) -> Probe:
+        watch = background.Watch(self._ours)
+        before, began = self._cpu(), time.monotonic()
+        outcome = await call(self._targets[key], rate=rate, calls=round(rate * seconds), exact=exact)
+        await asyncio.sleep(WRITE_SECONDS)
+        after = self._cpu()
+        self._loads.append((time.monotonic() - began, watch.load()))
+        self._note_calls(key, outcome.calls - outcome.failed)
+        if key != "plain":
+            await api.drained()
+        return Probe(outcome, {name: after[name] - before[name] for name in after})
+
+    def _note_calls(self, key: str, calls: int) -> None:
+        if key != "plain":
+            self._results.ringline_calls += calls
+
+    async def _count(self, api: Api) -> None:
+        """Every call that ended well has its record."""
+        await api.drained()
+        self._results.records = await api.count("status = 'hangup' AND hangup_reason = 'normal'")
+
+    def _ours(self) -> list[int]:
+        return [os.getpid(), *self._instance.pids.values()]
+
+    def _cpu(self) -> Cpu:
+        """CPU seconds so far: by service, of the callers, and ``machine`` for all of ours with interrupts."""
+        processes = usage.Processes()
+        cpu = {service: processes.cpu(self._instance.pids[service]) for service in SERVICES}
+        cpu["caller"] = processes.cpu(os.getpid())
+        cpu["machine"] = sum(cpu.values()) + usage.machine().interrupts
+        return cpu
+
+
+class WarmUpFailed(Exception):
+    """Calls do not work: there is nothing to measure."""
+
+
+def processor() -> str:
+    """The processor's name."""
+    with contextlib.suppress(OSError):
+        for line in (usage.PROC / "cpuinfo").read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()

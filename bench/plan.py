@@ -1,0 +1,65 @@
+"""How long and how hard to measure. Seconds, and calls a second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``full`` is what the goals are judged by; ``quick`` shows that the bench itself works."""
+
+    name: str
+    quiet_seconds: float
+    """How long the machine is watched before anything starts."""
+    warm_calls: int
+    steady_rate: int
+    """The rate at which set-up times and CPU per call are compared."""
+    steady_seconds: float
+    steady_rounds: int
+    """Dialplan, Ringline and Ringline behind Kamailio take turns this often; a drift of the machine meets all."""
+    probe_seconds: float
+    max_probes: int
+    """Probes of the search for the highest rate, for each way of handling a call."""
+    search_seconds: float
+    """What is not found by then is reported as it stands."""
+    place_rate: int
+    place_seconds: float
+    held_calls: int
+    held_rate: int
+    held_settle_seconds: float
+
+
+FULL = Plan(
+    name="full",
+    quiet_seconds=5.0,
+    warm_calls=200,
+    steady_rate=50,
+    steady_seconds=7.0,
+    steady_rounds=2,
+    probe_seconds=6.0,
+    max_probes=9,
+    search_seconds=170.0,
+    place_rate=50,
+    place_seconds=22.0,
+    held_calls=500,
+    held_rate=100,
+    held_settle_seconds=3.0,
+)
+
+QUICK = Plan(
+    name="quick",
+    quiet_seconds=2.0,
+    warm_calls=40,
+    steady_rate=25,
+    steady_seconds=3.0,
+    steady_rounds=1,
+    probe_seconds=2.0,
+    max_probes=2,
+    search_seconds=12.0,
+    place_rate=25,
+    place_seconds=4.0,
+    held_calls=100,
+    held_rate=50,
+    held_settle_seconds=1.0,
+)

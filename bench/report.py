@@ -1,0 +1,181 @@
+"""``bench/report.md``: the table, the verdict, and what the machine did meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bench import percentiles
+from bench.background import MAX_OTHERS, MAX_STOLEN, Load
+from bench.caller import ALLOWED_FAILURES, SLOW_SECONDS
+from bench.percentiles import Percentiles
+from bench.results import Goal, Results, Way
+
+CHART = "report.svg"
+
+
+def render(results: Results) -> str:
+    """The report as Markdown."""
+    parts = [
+        "# What Ringline costs beside a plain dialplan",
+        "",
+        f"Written by `make bench` on {results.began:%Y-%m-%d %H:%M} UTC: {results.plan} run, "
+        f"{results.cores} cores ({results.processor}), {results.seconds:.0f} s."
+        " How it is measured: `bench/README.md`.",
+        "",
+        *_verdict(results),
+    ]
+    if results.ways:
+        parts += [f"![rates, set-up times and CPU]({CHART})", "", *_ways(results), *_others(results)]
+        parts += _probes(results)
+    parts += _load(results)
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _verdict(results: Results) -> list[str]:
+    if results.busy and not results.forced:
+        return [
+            f"**Not judged:** {results.busy}. `make bench ARGS=--force` measures and judges all the same.",
+            "",
+        ]
+    lines = []
+    if results.busy:
+        lines += [f"**The machine was busy:** {results.busy}. Only ratios within this run mean anything.", ""]
+    if results.plan != "full":
+        lines += ["A quick run shows that the bench works; its figures are too short to rely on.", ""]
+    lines += _table(
+        ("goal", "limit", "measured", "verdict"),
+        [(goal.text, goal.limit, goal.measured, _word(goal)) for goal in results.goals()],
+    )
+    return [*lines, ""]
+
+
+def _word(goal: Goal) -> str:
+    if goal.met is None:
+        return "not measured"
+    return "pass" if goal.met else "**miss**"
+
+
+def _ways(results: Results) -> list[str]:
+    rate = results.steady_rate
+    rows = [_way_row(way, results) for way in results.ways.values()]
+    return [
+        "## The same call, three ways",
+        "",
+        "INVITE, answer, half a second of prompt, hang up. Callers send straight to Asterisk; in the last row they"
+        " send to Kamailio as a provider does. Ringline writes its records to PostgreSQL and Redis as always.",
+        "",
+        *_table(
+            (
+                "what handles the call",
+                "highest rate, calls/s",
+                "against dialplan",
+                f"set-up at {rate}/s p50 / p95 / p99, ms",
+                "controller CPU s / 1000",
+                "Asterisk",
+                "Kamailio",
+                "PostgreSQL + Redis",
+            ),
+            rows,
+        ),
+        "",
+        f"CPU is for 1000 calls at {rate} a second, in brackets at the highest rate. A call counts as failed when it"
+        f" is refused, lost, not answered within {SLOW_SECONDS:.0f} s or not ended in time; the highest rate is the"
+        f" last one tried at which at most {ALLOWED_FAILURES:.1%} failed.",
+        "",
+    ]
+
+
+def _way_row(way: Way, results: Results) -> tuple[str, ...]:
+    ratio = results.ratio(way.key)
+    none = way.key == "plain"
+    return (
+        way.label,
+        _rate(way),
+        "-" if ratio is None else f"{ratio:.2f}",
+        _times(way.setup()),
+        "-" if none else _cpu(way, "controller"),
+        _cpu(way, "asterisk"),
+        _cpu(way, "kamailio") if way.key == "edge" else "-",
+        "-" if none else _cpu(way, "postgres", "redis"),
+    )
+
+
+def _rate(way: Way) -> str:
+    if not way.best_rate:
+        return "none found"
+    return str(way.best_rate) if way.settled else f"{way.best_rate} or more"
+
+
+def _cpu(way: Way, *services: str) -> str:
+    steady = sum(way.per_1000(service) for service in services)
+    best = [value for service in services if (value := way.at_best(service)) is not None]
+    return f"{steady:.2f} ({sum(best):.2f})" if best else f"{steady:.2f}"
+
+
+def _times(found: Percentiles | None) -> str:
+    return "-" if found is None else f"{found.p50:.1f} / {found.p95:.1f} / {found.p99:.1f}"
+
+
+def _others(results: Results) -> list[str]:
+    lines = ["## Calls placed, calls held, records", ""]
+    if (placed := results.placed) is not None:
+        wire, answer = percentiles.of(placed.to_invite_ms), percentiles.of(placed.answer_ms)
+        lines += [
+            f"- `POST /v1.0/calls` at {placed.rate} a second, {placed.requested} calls: the INVITE reached the far"
+            f" side after p50 / p95 / p99 {_times(wire)} ms"
+            + (f" (slowest {wire.maximum:.1f} ms)" if wire else "")
+            + f"; the API answered after {_times(answer)} ms. Refused {placed.refused}, lost {placed.lost}.",
+        ]
+    if (held := results.held) is not None:
+        lines += [
+            f"- {held.calls} calls held at once: the controller's memory went from {held.before_kb / 1024:.1f} to"
+            f" {held.during_kb / 1024:.1f} MB, {held.per_call_kb:.1f} KB for each, and to"
+            f" {held.after_kb / 1024:.1f} MB when they had ended.",
+        ]
+    lines += [
+        f"- {results.ringline_calls} calls succeeded through Ringline in this run; PostgreSQL holds"
+        f" {results.records} records of calls that ended normally.",
+        "",
+    ]
+    return lines
+
+
+def _probes(results: Results) -> list[str]:
+    rows = []
+    for way in results.ways.values():
+        tried = ", ".join(
+            f"{probe.outcome.rate}: {probe.outcome.failure_share:.2%}"
+            + (" (caller lagged)" if probe.outcome.lagged else "")
+            for probe in way.probes
+        )
+        rows.append((way.label, tried or "-"))
+    return ["## Rates tried", "", *_table(("what handles the call", "calls/s: share that failed"), rows), ""]
+
+
+def _load(results: Results) -> list[str]:
+    rows = [("before", *_load_row(results.quiet))]
+    if results.during is not None:
+        rows.append(("while measuring", *_load_row(results.during)))
+    return [
+        "## Background load",
+        "",
+        *_table(("when", "other programs", "hypervisor", "interrupts", "load average 1 / 5 / 15 min"), rows),
+        "",
+        f"Shares of all cores together. The bench does not judge when others take more than {MAX_OTHERS:.0%} or the"
+        f" hypervisor more than {MAX_STOLEN:.0%}. Load averages count the bench's own work.",
+        "",
+    ]
+
+
+def _load_row(load: Load) -> tuple[str, ...]:
+    return (
+        f"{load.others:.1%}",
+        f"{load.stolen:.1%}",
+        f"{load.interrupts:.1%}",
+        " / ".join(f"{value:.2f}" for value in load.averages),
+    )
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return ["| " + " | ".join(cells) + " |" for cells in lines]

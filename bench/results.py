@@ -1,0 +1,153 @@
+"""What was measured, and how it stands beside the goals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bench.background import Load
+from bench.caller import Outcome
+from bench.holding import Held
+from bench.percentiles import Percentiles, of
+from bench.placing import Placed
+
+SERVICES = ("controller", "asterisk", "kamailio", "postgres", "redis")
+GOAL_RATIO = 0.70
+GOAL_CPU = 1.5
+GOAL_PLACE_MS = 30.0
+GOAL_HELD_KB = 20.0
+
+Cpu = Mapping[str, float]
+"""CPU seconds by service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One run at one rate, and what it cost."""
+
+    outcome: Outcome
+    cpu: Cpu
+
+    def per_1000(self, service: str) -> float:
+        """CPU seconds for 1000 calls."""
+        return self.cpu.get(service, 0.0) / self.outcome.calls * 1000
+
+
+@dataclass(slots=True)
+class Way:
+    """One way of handling the call."""
+
+    key: str
+    label: str
+    steady: list[Probe] = field(default_factory=list)
+    probes: list[Probe] = field(default_factory=list)
+    best_rate: int = 0
+    settled: bool = False
+
+    def setup(self) -> Percentiles | None:
+        return of([value for probe in self.steady for value in probe.outcome.setup_ms])
+
+    def per_1000(self, service: str) -> float:
+        """CPU seconds for 1000 calls at the steady rate."""
+        calls = sum(probe.outcome.calls for probe in self.steady)
+        return sum(probe.cpu.get(service, 0.0) for probe in self.steady) / calls * 1000 if calls else 0.0
+
+    def at_best(self, service: str) -> float | None:
+        """CPU seconds for 1000 calls at the highest rate that worked."""
+        for probe in self.probes:
+            if probe.outcome.rate == self.best_rate and probe.outcome.works:
+                return probe.per_1000(service)
+        return None
+
+    @property
+    def calls(self) -> int:
+        return sum(probe.outcome.calls for probe in (*self.steady, *self.probes))
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """One line of the verdict."""
+
+    text: str
+    limit: str
+    measured: str
+    met: bool | None
+    """``None``: not measured."""
+
+
+@dataclass(slots=True)
+class Results:
+    """Everything that one run found out."""
+
+    plan: str
+    began: datetime
+    cores: int
+    processor: str
+    quiet: Load
+    during: Load | None = None
+    busy: str = ""
+    """Why the machine was too busy to judge by."""
+    forced: bool = False
+    ways: dict[str, Way] = field(default_factory=dict)
+    steady_rate: int = 0
+    placed: Placed | None = None
+    held: Held | None = None
+    ringline_calls: int = 0
+    records: int = 0
+    seconds: float = 0.0
+
+    @property
+    def judged(self) -> bool:
+        return bool(self.ways) and (self.forced or not self.busy)
+
+    def ratio(self, key: str = "ringline") -> float | None:
+        """A way's highest rate over the dialplan's."""
+        plain, way = self.ways.get("plain"), self.ways.get(key)
+        if plain is None or way is None or not plain.best_rate or not way.best_rate:
+            return None
+        return way.best_rate / plain.best_rate
+
+    def goals(self) -> list[Goal]:
+        plain = self.ways.get("plain")
+        # of a dialplan that could do more than was tried, no share can be told
+        ratio = self.ratio() if plain is not None and plain.settled else None
+        way = self.ways.get("ringline")
+        cpu = way.per_1000("controller") if way is not None and way.steady else None
+        place = of(self.placed.to_invite_ms) if self.placed else None
+        rate = self.placed.rate if self.placed else 50
+        complete = self.placed is not None and not self.placed.refused and not self.placed.lost
+        held = self.held
+        return [
+            _goal(
+                "highest rate, against the plain dialplan",
+                f"at least {GOAL_RATIO:.2f}",
+                ratio,
+                "{:.2f}",
+                GOAL_RATIO,
+                least=True,
+            ),
+            _goal("controller's CPU for 1000 calls", f"at most {GOAL_CPU} s", cpu, "{:.2f} s", GOAL_CPU),
+            _goal(
+                f"`POST /v1.0/calls` to INVITE on the wire, p99 at {rate} calls/s",
+                f"at most {GOAL_PLACE_MS:.0f} ms",
+                place.p99 if place else None,
+                "{:.1f} ms" if complete else "{:.1f} ms, calls lost",
+                GOAL_PLACE_MS if complete else -1.0,
+            ),
+            _goal(
+                f"controller's memory per held call, {held.calls if held else 0} held",
+                f"under {GOAL_HELD_KB:.0f} KB",
+                held.per_call_kb if held else None,
+                "{:.1f} KB",
+                GOAL_HELD_KB,
+            ),
+        ]
+
+
+def _goal(
+    text: str, limit: str, value: float | None, style: str, bound: float, *, least: bool = False
+) -> Goal:
+    if value is None:
+        return Goal(text, limit, "-", None)
+    return Goal(text, limit, style.format(value), value >= bound if least else value <= bound)
