@@ -146,8 +146,9 @@ class AsteriskView:
 
 @pytest.fixture(scope="session")
 async def ari(env: Mapping[str, str]) -> AsyncIterator[AsteriskView]:
-    auth = aiohttp.BasicAuth(env["RINGLINE_ARI_USERNAME"], env["RINGLINE_ARI_PASSWORD"])
-    async with aiohttp.ClientSession(auth=auth, timeout=aiohttp.ClientTimeout(total=10)) as session:
+    login = aiohttp.encode_basic_auth(env["RINGLINE_ARI_USERNAME"], env["RINGLINE_ARI_PASSWORD"])
+    timeout = aiohttp.ClientTimeout(total=10)
+    async with aiohttp.ClientSession(headers={"Authorization": login}, timeout=timeout) as session:
         yield AsteriskView(session, env["RINGLINE_ARI_URL"])
 
 

@@ -82,7 +82,10 @@ class Edge:
         phone = caller or self.asterisk
         begun = dialog(phone, f"sip:{number}@{self.domain}", **({"from_": from_} if from_ else {}))
         ours = (f"X-Ringline-Customer: {customer}", "X-Ringline-Call: 77") if customer else ()
+        # As Asterisk's outbound_proxy writes it, and as a provider may try.
+        begun.routes = (f"<sip:127.0.0.1:{self.port};lr>",)
         phone.send(begun.text("INVITE", *ours, *extra, body=SDP), self.port)
+        begun.routes = ()
         return begun
 
     def acknowledge(self, begun: Dialog, answer: Message) -> None:

@@ -106,6 +106,7 @@ class Phone(asyncio.DatagramProtocol):
         lines += [
             f"Contact: <sip:127.0.0.1:{self.address[1]}>",
             *extra,
+            *(("Content-Type: application/sdp",) if body else ()),
             f"Content-Length: {len(body)}",
             "",
             body,

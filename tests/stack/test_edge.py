@@ -236,6 +236,7 @@ async def test_a_call_goes_out_answered_and_ended_by_either_side(edge: Edge) -> 
     invite = await callee.request("INVITE", begun.call_id)
     assert invite.uri == f"sip:9#+4911000*7@127.0.0.1:{callee.address[1]}"
     assert invite.body == SDP
+    assert invite.all("route") == []
     assert [m.status for m in edge.asterisk.received if m.one("call-id") == begun.call_id] == [100, 180, 200]
     await callee.request("ACK", begun.call_id)
     begun.next()
@@ -319,6 +320,25 @@ async def test_silence_and_a_dead_port_reach_the_second_provider_within_three_se
         invite = await second.request("INVITE", begun.call_id, within=4.0)
         assert invite.at - started < 3.0
         assert (await edge.asterisk.final(begun.call_id)).status == 200
+
+
+async def test_a_provider_that_cannot_be_reached_at_all_is_passed_over(edge: Edge) -> None:
+    _, nameless = await edge.provider(None, hostname="nowhere.invalid")
+    _, closed = await edge.provider(None, transport="tcp")
+    _, broken = await edge.provider(reply(503))
+    callee, good = await edge.provider(reply(200))
+    await edge.route(nameless, good, target="+49231")
+    await edge.route(broken, nameless, closed, good, target="+49232")
+    await edge.route(broken, nameless, target="+49233")
+    await edge.route(nameless, target="+49234")
+    for target, expected in (("+49231", 200), ("+49232", 200), ("+49233", 503), ("+49234", 503)):
+        started = time.monotonic()
+        begun = edge.call(f"{target}000")
+        answer = await edge.asterisk.final(begun.call_id, within=5.0)
+        edge.acknowledge(begun, answer)
+        assert answer.status == expected, target
+        assert answer.at - started < 3.0, target
+    assert len(callee.requests("INVITE")) == 2
 
 
 async def test_all_providers_silent_is_a_timeout_and_the_best_answer_wins(edge: Edge) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
@@ -20,7 +21,6 @@ _RELOADS: tuple[tuple[str, ...], ...] = (
     ("drouting.reload",),
     ("htable.reload", "route_group"),
 )
-_ANSWER_LIMIT = 4 * 1024 * 1024
 
 
 class KamailioUnavailable(Unavailable):
@@ -32,14 +32,25 @@ class KamailioRefused(Unavailable):
 
 
 class KamailioRpc:
-    """One Kamailio's control interface. ``url`` ends in ``/rpc``; ``timeout`` is in seconds and for one request."""
+    """One Kamailio's control interface. ``url`` ends in ``/rpc``; ``timeout`` is in seconds and for one request.
+
+    A reload may take longer, up to ``reload_timeout``: Kamailio resolves the providers' names while it reads them.
+    """
 
     def __init__(
-        self, url: str, secret: str, *, timeout: float = 2.0, retry_delay: float = 0.5, attempts: int = 8
+        self,
+        url: str,
+        secret: str,
+        *,
+        timeout: float = 2.0,
+        reload_timeout: float = 10.0,
+        retry_delay: float = 0.5,
+        attempts: int = 8,
     ) -> None:
         self._url = url
         self._headers = {"Authorization": f"Bearer {secret}"}
         self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._reload_timeout = aiohttp.ClientTimeout(total=reload_timeout)
         self._retry_delay = retry_delay
         self._attempts = attempts
         self._ids = itertools.count(1)
@@ -52,31 +63,7 @@ class KamailioRpc:
 
         Raises ``KamailioUnavailable`` when nothing answers, ``KamailioRefused`` when the answer is an error.
         """
-        request = {"jsonrpc": "2.0", "method": method, "params": list(params), "id": next(self._ids)}
-        try:
-            async with self._open().post(
-                self._url, data=orjson.dumps(request), headers=self._headers
-            ) as response:
-                body = await response.content.read(_ANSWER_LIMIT)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise KamailioUnavailable(
-                f"Kamailio does not answer at {self._url}: {error or 'timeout'}"
-            ) from error
-        if response.status in (401, 404):
-            raise KamailioRefused(
-                f"Kamailio does not let us in (HTTP {response.status}): is its secret ours?"
-            )
-        try:
-            answer = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise KamailioRefused(
-                f"Kamailio's answer to {method} is no JSON (HTTP {response.status})"
-            ) from error
-        if not isinstance(answer, dict) or "error" in answer:
-            detail = answer.get("error") if isinstance(answer, dict) else answer
-            message = detail.get("message") if isinstance(detail, dict) else detail
-            raise KamailioRefused(f"Kamailio refused {method}: {message}")
-        return answer.get("result")
+        return await self._call(method, params, self._timeout)
 
     async def ping(self) -> None:
         """Raise unless Kamailio answers."""
@@ -113,6 +100,33 @@ class KamailioRpc:
             await self._session.close()
             self._session = None
 
+    async def _call(self, method: str, params: Sequence[str | int], limit: aiohttp.ClientTimeout) -> Any:
+        request = {"jsonrpc": "2.0", "method": method, "params": list(params), "id": next(self._ids)}
+        try:
+            async with self._open().post(
+                self._url, data=orjson.dumps(request), headers=self._headers, timeout=limit
+            ) as response:
+                body = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise KamailioUnavailable(
+                f"Kamailio does not answer at {self._url}: {error or 'timeout'}"
+            ) from error
+        if response.status in (401, 404):
+            raise KamailioRefused(
+                f"Kamailio does not let us in (HTTP {response.status}): is its secret ours?"
+            )
+        try:
+            answer = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise KamailioRefused(
+                f"Kamailio's answer to {method} is no JSON (HTTP {response.status})"
+            ) from error
+        if not isinstance(answer, dict) or "error" in answer:
+            detail = answer.get("error") if isinstance(answer, dict) else answer
+            message = detail.get("message") if isinstance(detail, dict) else detail
+            raise KamailioRefused(f"Kamailio refused {method}: {message}")
+        return answer.get("result")
+
     async def _reload_after(self, previous: asyncio.Task[None] | None) -> None:
         if previous is not None:
             await asyncio.wait([previous])
@@ -127,7 +141,7 @@ class KamailioRpc:
     async def _insist(self, method: str, *params: str) -> None:
         for attempt in itertools.count(1):
             try:
-                result = await self.call(method, *params)
+                result = await self._call(method, params, self._reload_timeout)
                 # drouting reports a failure as the text of a success.
                 if isinstance(result, str) and "failed" in result:
                     raise KamailioRefused(f"Kamailio refused {method}: {result}")

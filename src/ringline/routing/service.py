@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ringline.errors import AlreadyExists, FailedPrecondition, NotFound
+from ringline.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
 from ringline.routing import store
 from ringline.routing.kamailio import KamailioRpc
 from ringline.routing.models import Provider, ProviderFields, Route, RouteFields
@@ -137,7 +137,12 @@ class RoutingService:
             if "provider_addresses" in str(error.orig):
                 raise AlreadyExists("addresses: another provider already sends from one of these") from error
             raise
-        await self._kamailio.reload_routes()
+        try:
+            await self._kamailio.reload_routes()
+        except Unavailable as error:
+            raise Unavailable(
+                f"The change is stored and comes into force when Kamailio is back. {error}"
+            ) from error
         return result
 
 
