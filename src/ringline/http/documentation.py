@@ -31,7 +31,7 @@ def documentation_routes(document: dict[str, Any]) -> list[web.RouteDef]:
 
 
 async def _redirect(_: web.Request) -> web.Response:
-    raise web.HTTPFound("/docs")
+    return web.Response(status=302, headers={"Location": "/docs"})
 
 
 def _page(name: str) -> Any:

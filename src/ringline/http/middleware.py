@@ -102,10 +102,8 @@ def _failure(
     return response
 
 
-def _from_aiohttp(raised: web.HTTPException, request: web.Request, request_id: str) -> web.StreamResponse:
-    """What aiohttp raises by itself, in our envelope; redirects are answers and stay."""
-    if raised.status < 400:
-        return raised
+def _from_aiohttp(raised: web.HTTPException, request: web.Request, request_id: str) -> web.Response:
+    """What aiohttp raises by itself, in our envelope."""
     where = request.path[:200]
     if isinstance(raised, web.HTTPNotFound):
         return _failure(
