@@ -3,7 +3,7 @@
 # that ARI application is registered. A broken http.conf or pjsip.conf leaves an Asterisk that says it is fully booted.
 set -euo pipefail
 
-timeout 4 asterisk -rx 'core waitfullybooted' | grep -q 'has fully booted'
+[[ "$(timeout 4 asterisk -rx 'core waitfullybooted')" == *'has fully booted'* ]]
 
 ari_get() {
     local status

@@ -5,8 +5,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 DOCKERD_LOG=/var/log/ringline-dockerd.log
 
-engine_answers() { has docker && timeout 15 docker info --format '{{.ServerVersion}}' 2>/dev/null | grep -q '^[0-9]'; }
-compose_ready() { docker compose version --short 2>/dev/null | grep -Eq '^v?([2-9]|[1-9][0-9]+)\.'; }
+engine_answers() { has docker && [[ "$(timeout 15 docker info --format '{{.ServerVersion}}' 2>/dev/null)" == [0-9]* ]]; }
+compose_ready() { [[ "$(docker compose version --short 2>/dev/null)" =~ ^v?([2-9]|[1-9][0-9]+)\. ]]; }
 buildx_ready() { docker buildx version >/dev/null 2>&1; }
 
 # Debian's own name of the engine's package ends like a host name, so it is looked up instead of written.
@@ -14,7 +14,7 @@ engine_package() { apt-cache pkgnames | grep -x 'docker[.]io' | head -n 1; }
 
 refuse_unless_root() {
     is_root && return
-    if has docker && docker info 2>&1 | grep -qi 'permission denied'; then
+    if has docker && [[ "$(docker info 2>&1)" == *"permission denied"* ]]; then
         die "The Docker engine runs but $(id -un) may not use it: add yourself to the group 'docker' (and log in again), or run 'sudo make up'."
     fi
     die "$1 is missing: run 'sudo make up' once (it installs Debian's packages), or install Docker with Compose 2 yourself."
@@ -30,7 +30,7 @@ install_engine() {
     [[ -n "$package" ]] || die "apt knows no Docker engine package: check the sources in /etc/apt, then run this again."
     local packages=("$package" iptables)
     # since Debian 13 the client is a package of its own
-    if has_candidate docker-cli; then packages+=(docker-cli); fi
+    if [[ -n "$(candidate docker-cli)" ]]; then packages+=(docker-cli); fi
     apt_install "${packages[@]}"
 }
 
@@ -60,9 +60,9 @@ install_plugins() {
     compose_ready || missing+=(docker-compose)
     buildx_ready || missing+=(docker-buildx)
     for package in "${missing[@]}"; do
-        version="$(apt-cache policy "$package" 2>/dev/null | sed -n 's/^  Candidate: //p')"
+        version="$(candidate "$package")"
         # version 1 of docker-compose is another program; buildx only exists where it is good
-        if [[ -z "$version" || "$version" == "(none)" ]] || [[ "$package" == docker-compose && "$version" == 1.* ]]; then
+        if [[ -z "$version" || ("$package" == docker-compose && "$version" == 1.*) ]]; then
             from_suite+=("$package")
         else
             say "Installing $package"
@@ -79,7 +79,7 @@ main() {
     mkdir -p var/log
     if ! engine_answers; then
         # a client alone is not an engine
-        has dockerd || install_engine
+        { has dockerd && has docker; } || install_engine
         start_engine
     fi
     if ! compose_ready || ! buildx_ready; then install_plugins; fi

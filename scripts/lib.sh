@@ -84,9 +84,8 @@ apt_update() {
     )
 }
 
-has_package() { dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
-
-has_candidate() { apt-cache policy "$1" 2>/dev/null | grep -q '^  Candidate: [^(]'; }
+# The version apt would install, empty when it knows none. No early exit in such pipes: the writer would die of SIGPIPE.
+candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: \([^(].*\)/\1/p'; }
 
 compose() {
     RINGLINE_ENV_FILE="$ENV_FILE" RINGLINE_PROJECT="$PROJECT" RINGLINE_VAR_DIR="$VAR_DIR" \
