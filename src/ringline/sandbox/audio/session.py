@@ -120,7 +120,11 @@ class Session(asyncio.DatagramProtocol):
         self._wake()
 
     def echo(self) -> None:
-        """Send back every packet that arrives, keys included, instead of anything else."""
+        """Send back every packet of audio that arrives, instead of anything else.
+
+        Keys are heard and not sent back: while Asterisk sends a key, it sends its next packet for each packet it
+        receives, so that a reflected one makes a storm of them.
+        """
         self._echo = True
         self._pacer.remove(self)
         self.stop()
@@ -234,8 +238,8 @@ class Session(asyncio.DatagramProtocol):
             self._heard_key(packet)
         else:
             self._heard_audio(packet, audio.law)
-        if self._echo and audio.direction not in ("sendonly", "inactive"):
-            self._send(packet.payload_type, packet.timestamp, packet.payload, marker=packet.marker)
+            if self._echo and audio.direction not in ("sendonly", "inactive"):
+                self._send(packet.payload_type, packet.timestamp, packet.payload, marker=packet.marker)
 
     def _heard_audio(self, packet: rtp.Packet, law: str) -> None:
         if self._recording is None:
