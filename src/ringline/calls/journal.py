@@ -161,7 +161,8 @@ class Journal:
                         pipeline.delete(key)
                         pipeline.srem(LIVE_SET, str(call.id))
                     else:
-                        pipeline.set(key, orjson.dumps(call.row()), ex=LIVE_SECONDS)
+                        # asyncpg has a UUID class of its own, which orjson does not know
+                        pipeline.set(key, orjson.dumps(call.row(), default=str), ex=LIVE_SECONDS)
                         pipeline.sadd(LIVE_SET, str(call.id))
                 await pipeline.execute()
         except BaseException:
