@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from ringline.ari import BadRequest, Channel, Client, Conflict, NotFound, State
+from ringline.ari import BadRequest, Channel, Client, Conflict, NotFound, ServerError, State
 from tests.stack.product import SOURCE, Product, number
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ async def test_a_call_from_its_first_event_to_its_last(client: Client, dial: Dia
 async def test_refusals_are_errors_of_their_own_kind(client: Client, dial: Dial) -> None:
     with pytest.raises(NotFound):
         await client.channel("nobody").answer()
-    with pytest.raises(BadRequest):
+    with pytest.raises(ServerError):
         await client.channels.originate("Nonsense/1", channelId=str(uuid4()))
     with pytest.raises(NotFound, match="Resource"):
         await client.request("GET", "nothing/here")

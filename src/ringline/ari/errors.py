@@ -58,7 +58,11 @@ class Gone(AriError):
 
 
 class ServerError(AriError):
-    """5xx: Asterisk failed, or shuts down."""
+    """5xx: Asterisk failed. An endpoint that cannot be dialled at all is a 500 too ("Allocation failed")."""
+
+
+class ShuttingDown(ServerError):
+    """503: Asterisk ends or has not begun yet."""
 
     retryable = True
 
@@ -98,6 +102,7 @@ _BY_STATUS: dict[int, type[AriError]] = {
     410: Gone,
     412: Gone,
     422: BadRequest,
+    503: ShuttingDown,
 }
 
 

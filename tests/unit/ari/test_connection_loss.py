@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+import uvloop
 from structlog.testing import capture_logs
 
 from ringline.ari import RINGLINE_EVENTS, Client, ConnectionLost, RequestTimeout, State
@@ -240,6 +241,26 @@ async def test_handlers_whose_object_ended_during_a_gap_are_forgotten(
 
     assert client.dispatcher.objects.older_than("channel", -1) == ["alive"]
     assert client.dispatcher.objects.older_than("playback", -1) == ["playing"]
+
+
+def test_everything_works_on_uvloop_too() -> None:
+    """Its transports are other classes than asyncio's."""
+
+    async def scenario() -> list[State]:
+        async with FakeAsterisk() as asterisk:
+            client = Client(asterisk.url, "test", "secret", "app", request_sockets=1, describe=False)
+            watcher = Watcher(client)
+            async with client:
+                assert await client.request("GET", "asterisk/ping", key="a") == {"ping": "pong"}
+                asterisk.cut()
+                await watcher.until(State.CONNECTED, State.GAP)
+                await asterisk.sockets["app"].close()
+                await watcher.until(State.LOST)
+            return watcher.states
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        states = runner.run(scenario())
+    assert states == [State.CONNECTED, State.LOST, State.CONNECTED, State.GAP, State.LOST]
 
 
 def test_backoff_grows_is_bounded_and_starts_anew() -> None:
