@@ -245,13 +245,13 @@ def _environment() -> dict[str, str]:
         if name in os.environ
     }
     package_root = str(Path(__file__).resolve().parents[2])
-    kept = {
+    return {
         **kept,
         "PYTHONPATH": package_root,
         "LANG": "C.UTF-8",
         "HOME": "/nonexistent",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
+        # ONNX Runtime would report to its maker; nothing here tells anybody anything.
+        "ORT_DISABLE_TELEMETRY": "1",
     }
-    # ONNX Runtime would report to its maker; nothing here tells anybody anything.
-    return {**kept, "ORT_DISABLE_TELEMETRY": "1"}
