@@ -16,7 +16,7 @@ from tests.stack.rtp import linear, read_wav
 RATE = 8000
 Samples = NDArray[np.float64]
 
-__all__ = ["RATE", "Match", "chirp", "encode", "find", "read_prompt", "read_wav"]
+__all__ = ["RATE", "Match", "Samples", "chirp", "encode", "find", "read_prompt", "read_wav"]
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from inspect import isawaitable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import aiohttp
 import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
-from ringline.flows.store import flows
 from ringline.http import utc_now
 from ringline.numbers.tables import numbers
 from ringline.storage import Database
@@ -27,14 +27,11 @@ CHECKOUT = Path(__file__).parents[2]
 SOURCE = "+15551234567"
 DEFAULT_SOURCE = "+15552222222"
 
-T = TypeVar("T")
 Json = dict[str, Any]
 
 
-async def eventually(
-    check: Callable[[], T | Awaitable[T]], what: str, *, within: float = 10.0, every: float = 0.1
-) -> T:
-    """The first true result of ``check``, which may still raise while the stack is not there yet."""
+async def eventually(check: Callable[[], Any], what: str, *, within: float = 10.0, every: float = 0.1) -> Any:
+    """The first true result of ``check`` (a coroutine's where it makes one), which may raise until it is time."""
     deadline = time.monotonic() + within
     while True:
         fault: object
@@ -123,21 +120,13 @@ class Product:
         return UUID((await self.api.get("/v1.0/customer"))["id"])
 
     async def store_flow(self, *actions: Json) -> str:
-        """A stored flow of the first customer (flows have no resource of their own yet). Its id."""
-        flow_id = uuid4()
-        row = {
-            "id": flow_id,
-            "customer_id": await self.customer_id(),
-            "name": "stack test",
-            "actions": [{"id": str(uuid4()), **action} for action in actions],
-            "tm_create": utc_now(),
-        }
-        async with self.database.begin() as connection:
-            await connection.execute(sa.insert(flows).values(**row))
-        return str(flow_id)
+        """The id of a new flow."""
+        flow = await self.api.post("/v1.0/flows", {"name": "stack test", "actions": list(actions)})
+        return str(flow["id"])
 
     async def store_number(self, flow_id: str | None, *, status: str = "active") -> str:
-        """A number of the first customer that runs a flow when it is called."""
+        """A number of the first customer that runs a flow when it is called; written past the API, since buying
+        numbers is not part of it yet."""
         own = number()
         row = {
             "id": uuid4(),
@@ -157,6 +146,19 @@ class Product:
         async with self.database.begin() as connection:
             await connection.execute(sa.delete(numbers).where(numbers.c.number.in_(own)))
 
+    async def dial_in(
+        self, caller: str, to: str, *, seconds: float = 30.0, anonymous: bool = False, press: str = ""
+    ) -> list[Json]:
+        """Have the carrier call a number as a caller of the telephone network. What happened, step by step."""
+        body = {"from": caller, "to": to, "seconds": seconds, "anonymous": anonymous, "press": press}
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=seconds + 70)) as session,
+            session.post(f"{self.env['RINGLINE_CARRIER_CONTROL_URL']}/dial", json=body) as response,
+        ):
+            text = await response.text()
+            assert response.status == 200, text
+            return [json.loads(line) for line in text.splitlines()]
+
     async def incoming(self, to: str, within: float = 10.0) -> Json:
         """The record of the call that came in on ``to``."""
 
@@ -164,8 +166,7 @@ class Product:
             page = await self.api.get("/v1.0/calls", direction="incoming", page_size="200")
             return next((call for call in page["result"] if call["destination"]["target"] == to), None)
 
-        found = await eventually(find, f"an incoming call to {to}", within=within)
-        assert found is not None
+        found: Json = await eventually(find, f"an incoming call to {to}", within=within)
         return found
 
     # looking
@@ -183,6 +184,23 @@ class Product:
             for sample in family.samples:
                 labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
                 found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+        return found
+
+    def lines(self, to: str) -> list[Json]:
+        """What the carrier wrote of calls to this number (the last line may be still in the writing)."""
+        path = self.var / "carrier" / "calls.jsonl"
+        if not path.exists():
+            return []
+        found = (json.loads(line) for line in path.read_bytes().split(b"\n")[:-1] if to.encode() in line)
+        return [line for line in found if line["number"] == to]
+
+    async def line(self, to: str, within: float = 15.0) -> Json:
+        """The line of the one call to this number."""
+        lines: list[Json] = await eventually(
+            lambda: self.lines(to), f"the carrier's line of the call to {to}", within=within
+        )
+        assert len(lines) == 1, lines
+        found: Json = lines[0]
         return found
 
     def recording(self, line: Json) -> Path:

@@ -65,8 +65,7 @@ class Wire:
         def look() -> Message | None:
             return next((packet.message for packet in self.dialog(number) if wanted(packet.message)), None)
 
-        found = await eventually(look, f"a message of the call to {number}", within=within)
-        assert found is not None
+        found: Message = await eventually(look, f"a message of the call to {number}", within=within)
         return found
 
 
