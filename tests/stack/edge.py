@@ -104,8 +104,8 @@ class Edge:
         return await self.rpc.statistics()
 
 
-async def start(env: Mapping[str, str]) -> Edge:
-    """Start it and wait until it answers."""
+async def start(env: Mapping[str, str], **more: str) -> Edge:
+    """Start it, with ``more`` in its environment, and wait until it answers."""
     name = f"ringline_edge_{secrets.token_hex(4)}"
     url = sa.make_url(env["RINGLINE_DATABASE_URL"])
     await _administer(env, f'CREATE DATABASE "{name}"')
@@ -125,6 +125,7 @@ async def start(env: Mapping[str, str]) -> Edge:
         "RINGLINE_POSTGRES_PORT": str(url.port),
         "RINGLINE_POSTGRES_DB": name,
         "RINGLINE_SIP_DOMAIN": "edge.test",
+        **more,
     }
     await _docker(
         [

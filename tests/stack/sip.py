@@ -87,9 +87,9 @@ class Phone(asyncio.DatagramProtocol):
             self.behaviour(self, message)
         self._news.set()
 
-    def send(self, text: str, port: int) -> None:
+    def send(self, text: str, port: int, host: str = "127.0.0.1") -> None:
         assert self._transport is not None
-        self._transport.sendto(text.encode(), ("127.0.0.1", port))
+        self._transport.sendto(text.encode(), (host, port))
 
     def answer(
         self, request: Message, status: int, reason: str = "Whatever", *extra: str, body: str = ""
@@ -111,7 +111,7 @@ class Phone(asyncio.DatagramProtocol):
             "",
             body,
         ]
-        self.send(CRLF.join(lines), request.source[1])
+        self.send(CRLF.join(lines), request.source[1], request.source[0])
 
     def requests(self, method: str, call_id: str = "") -> list[Message]:
         found = [m for m in self.received if not m.status and m.method == method]

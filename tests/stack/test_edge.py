@@ -465,6 +465,39 @@ async def test_a_plain_leg_shows_the_number_at_the_sip_domain_in_every_request(e
     assert seen[0].all("p-asserted-identity") == [f"<sip:{OWN}@{edge.domain}>"]
 
 
+# --- another address -------------------------------------------------------------------------------------------
+
+
+async def test_an_advertised_address_is_what_the_world_sees_and_what_comes_back(
+    env: Mapping[str, str],
+) -> None:
+    edge = await edges.start(
+        env, RINGLINE_KAMAILIO_ADDRESS="127.0.0.2", RINGLINE_ADVERTISED_ADDRESS="198.51.100.7"
+    )
+    try:
+        provider, _ = await edge.provider(None)
+        begun = dialog(provider, f"sip:{OWN}@198.51.100.7")
+        provider.send(begun.text("INVITE", body=SDP), edge.port, "127.0.0.2")
+        invite = await edge.asterisk.request("INVITE", begun.call_id)
+        # Asterisk is spoken to from loopback, the provider's side of the route set is the advertised address.
+        assert invite.source == ("127.0.0.1", edge.port)
+        inner, outer = (route.partition(";")[0] for route in invite.all("record-route"))
+        assert (inner, outer) == (f"<sip:127.0.0.1:{edge.port}", f"<sip:198.51.100.7:{edge.port}")
+        edge.asterisk.answer(invite, 200, body=SDP)
+        begun.accept(await provider.final(begun.call_id))
+        begun.next()
+        provider.send(begun.text("BYE"), edge.port, "127.0.0.2")
+        bye = await edge.asterisk.request("BYE", begun.call_id)
+        assert bye.all("route") == []
+        edge.asterisk.answer(bye, 200)
+        assert (await provider.final(begun.call_id, "BYE")).status == 200
+        async with aiohttp.ClientSession() as session:
+            async with session.post(f"http://127.0.0.2:{edge.port}/rpc") as response:
+                assert response.status == 404
+    finally:
+        await edges.stop(edge, env)
+
+
 # --- outage ----------------------------------------------------------------------------------------------------
 
 
