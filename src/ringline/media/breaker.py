@@ -41,9 +41,10 @@ class Breaker:
         self._probing = False
 
     def failed(self) -> None:
-        self._probing = False
+        probed, self._probing = self._probing, False
         self._failures += 1
-        if self.is_open:
+        # What was under way as it opened fails, too, and is no further reason.
+        if self._failures == FAILURES or probed:
             self._open_until = self._clock() + self._pause
             self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
 

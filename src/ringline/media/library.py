@@ -43,6 +43,7 @@ class MediaLibrary:
         self._engines: list[SpeechEngine] = []
         self._unavailable: dict[str, str] = {}
         self._speech: Speech | None = None
+        self._warming: asyncio.Task[None] | None = None
         self._beeps: SingleFlight[Prompt] = SingleFlight()
         self._languages: frozenset[str] = frozenset()
         self._any_language = False
@@ -61,9 +62,13 @@ class MediaLibrary:
             self._languages |= engine.capabilities.languages or frozenset()
             self._any_language |= engine.capabilities.languages is None
         self._speech = Speech(self._settings, self._engines, self._store, self._converter, self._observer)
+        self._warming = asyncio.create_task(self._warm(), name="media warm-up")
 
     async def close(self) -> None:
         """End processes, sessions and tasks. Idempotent."""
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.gather(self._warming, return_exceptions=True)
         if self._speech is not None:
             await self._speech.close()
         await self._files.close()
@@ -117,6 +122,14 @@ class MediaLibrary:
                 await engine.close()
             return False
         return True
+
+    async def _warm(self) -> None:
+        """Have the beep on disk and a converter running before the first call needs them."""
+        try:
+            await self._converter.warm()
+            await self.beep()
+        except (WorkerError, MediaFailed) as error:
+            log.error("media_converter_not_working", error=str(error))
 
     async def _make_beep(self, digest: str) -> Prompt:
         with self._store.workspace() as stem:

@@ -30,8 +30,11 @@ log = structlog.get_logger(__name__)
 
 CONVERTER = "ulaw8000+sln16000/1"
 MAX_SPEECH_SECONDS = 3600
-# With another engine behind it, one may use this share of the time that is left.
+# With another engine behind it, one is waited for so long: a caller hears silence meanwhile. At most this share of
+# the time that is left, and this many seconds (a model loads) more than so many times what the text should take.
 SHARE = 0.6
+GRACE_SECONDS = 3.0
+SLOWNESS = 10.0
 
 
 @dataclass(slots=True)
@@ -109,8 +112,10 @@ class Speech:
                 faults.append(f"{seat.engine.name}: failed lately")
                 continue
             left = deadline - self._clock()
+            if seat is not seats[-1]:
+                left = min(left * SHARE, GRACE_SECONDS + SLOWNESS * _estimate(seat.engine, script))
             try:
-                return await self._attempt(seat, order, left if seat is seats[-1] else left * SHARE)
+                return await self._attempt(seat, order, left)
             except EngineFailed as error:
                 faults.append(f"{seat.engine.name}: {error}")
         raise MediaFailed(
@@ -118,21 +123,24 @@ class Speech:
         )
 
     def _too_slow(self, engine: SpeechEngine, script: Script) -> bool:
-        return script.characters * engine.capabilities.seconds_per_character > self._timeout * SHARE
+        return _estimate(engine, script) > self._timeout * SHARE
 
     async def _attempt(self, seat: _Seat, order: _Order, seconds: float) -> Prompt:
         try:
             async with asyncio.timeout(seconds):
-                return await self._flights.run(order.digest, lambda: self._render(seat, order, seconds))
+                return await self._flights.run(order.digest, lambda: self._render(seat, order))
         except TimeoutError:
+            # The rendering goes on: what comes late serves the next call, and closes the breaker again.
+            seat.breaker.failed()
+            log.warning("speech_engine_slow", engine=seat.engine.name, seconds=round(seconds, 1))
             raise EngineFailed(f"no speech within {seconds:.1f} s") from None
 
-    async def _render(self, seat: _Seat, order: _Order, seconds: float) -> Prompt:
+    async def _render(self, seat: _Seat, order: _Order) -> Prompt:
         engine, started, result = seat.engine, self._clock(), "failed"
         try:
             with self._store.workspace() as stem:
                 source = stem.with_name(f"{stem.name}.wav")
-                await engine.synthesize(order.script, order.language, order.voice, source, seconds)
+                await engine.synthesize(order.script, order.language, order.voice, source, self._timeout)
                 await self._convert(str(source), str(stem))
                 prompt = await self._store.put("speech", order.digest, stem)
             seat.breaker.succeeded()
@@ -168,6 +176,11 @@ class Speech:
             if isinstance(error.__cause__, OSError):
                 raise await self._store.failure(error.__cause__) from error
             raise EngineFailed(f"its sound cannot be converted: {error}") from error
+
+
+def _estimate(engine: SpeechEngine, script: Script) -> float:
+    """How many seconds the engine should work for ``script`` on a quiet machine."""
+    return script.characters * engine.capabilities.seconds_per_character
 
 
 def cache_key(engine: SpeechEngine, voice: str, language: str, script: Script) -> str:

@@ -57,6 +57,14 @@ def test_each_failed_probe_doubles_the_pause_up_to_a_limit() -> None:
     assert pause == LONGEST_PAUSE_SECONDS
 
 
+def test_many_that_fail_together_count_as_one() -> None:
+    breaker, clock = broken()
+    for _ in range(30):
+        breaker.failed()
+    clock.now += FIRST_PAUSE_SECONDS
+    assert breaker.admits()
+
+
 def test_an_undecided_probe_lets_the_next_one_try() -> None:
     breaker, clock = broken()
     clock.now += FIRST_PAUSE_SECONDS

@@ -225,7 +225,27 @@ async def test_a_hanging_engine_leaves_time_for_the_next(tmp_path: Path) -> None
     async with room(tmp_path, [first, second], timeout=0.3) as media:
         async with asyncio.timeout(0.29):
             assert await media.say() == "second"
-        assert first.limits == [pytest.approx(0.18)]
+        assert first.limits == [0.3]
+
+
+async def test_a_slow_engine_is_not_waited_for_again_until_its_late_speech_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ringline.media.speech.GRACE_SECONDS", 0.05)
+    first, second = Engine("first"), Engine("second")
+    first.gate = asyncio.Event()
+    async with room(tmp_path, [first, second]) as media:
+        async with asyncio.timeout(2):
+            for number in range(4):
+                assert await media.say(f"text {number}") == "second"
+        assert len(first.spoken) == 2
+        assert media.speech.health()["first"] == "open"
+        first.gate.set()
+        await asyncio.sleep(0.05)
+        assert media.speech.health()["first"] == "ready"
+        assert await media.say("text 0") == "first"
+        assert await media.say("text 3") == "first"
+        assert len(first.spoken) == 3
 
 
 async def test_a_text_too_long_for_the_preferred_engine_goes_to_the_next(tmp_path: Path) -> None:

@@ -36,6 +36,17 @@ _FORMATS = {
 Samples = NDArray[np.float32]
 
 
+class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
+    """A sound that is read forwards only.
+
+    After each read of a seekable file the package seeks to where it is already, and an MP3 decoder that has been
+    made to seek has lost the frames its next one builds on: it clicks at every block.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
 def convert(job: Job) -> Job:
     """``source`` (any known sound file) to ``target``.ulaw and ``target``.sln16.
 
@@ -70,7 +81,7 @@ def beep(job: Job) -> Job:
 
 def _mono_16k(source: Path, max_seconds: float) -> Iterator[Samples]:
     try:
-        with soundfile.SoundFile(source) as sound:
+        with _Stream(source) as sound:
             _check(sound)
             most = int(max_seconds * sound.samplerate)
             resampler = soxr.ResampleStream(sound.samplerate, 16_000, 1, dtype="float32", quality="HQ")
