@@ -91,11 +91,11 @@ class Controller:
             dial_timeout=settings.dial_timeout_seconds,
             max_duration=settings.max_call_seconds,
         )
-        self.reconciler = Reconciler(self.ari, self.switchboard, clock)
+        self.reconciler = Reconciler(self.ari, self.switchboard, clock, application=settings.ari_application)
         self.manager = watch.monitor(settings, self.reconciler.wake)
         self.definitions = FlowDefinitions(self.database)
         self.flows = FlowService(self.definitions, self.journal, self.media, clock)
-        self.inbound = Inbound(self.numbers, self.customers)
+        self.inbound = Inbound(self.numbers, self.customers, lambda: self.journal.full)
         self.switchboard.hooks = self.flows
         self.switchboard.arrivals = self.inbound
         self.calls = CallService(

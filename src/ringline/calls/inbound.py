@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 from uuid import uuid4
@@ -26,8 +27,11 @@ _ARGUMENTS = 6
 class Inbound:
     """Admits incoming channels (``calls.switchboard.Arrivals``). Looks only into memory."""
 
-    def __init__(self, numbers: NumberDirectory, customers: CustomerDirectory) -> None:
+    def __init__(
+        self, numbers: NumberDirectory, customers: CustomerDirectory, overloaded: Callable[[], bool]
+    ) -> None:
         self._numbers = numbers
+        self._overloaded = overloaded
         self._customers = customers
         self.draining = False
 
@@ -43,6 +47,8 @@ class Inbound:
         refusal: tuple[str, Cause] | None = None
         if self.draining:
             refusal = "draining", Cause.NORMAL_CIRCUIT_CONGESTION
+        elif self._overloaded():
+            refusal = "overloaded", Cause.NORMAL_CIRCUIT_CONGESTION
         elif number is None:
             refusal = "unknown_number", Cause.UNALLOCATED
         elif number.status != "active":

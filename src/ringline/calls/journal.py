@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 INTERVAL_SECONDS = 0.05
 BATCH = 500
 MAX_BACKOFF_SECONDS = 5.0
+MAX_DEPTH = 50_000
+"""Records kept in memory while PostgreSQL is away (some 3 KB each); then new calls are refused."""
 LIVE_SECONDS = 7200
 """How long Redis keeps the state of a call that nobody updates any more."""
 KEY = "ringline:call:"
@@ -66,6 +68,11 @@ class Journal:
     def depth(self) -> int:
         """How many calls and flows wait to be written to PostgreSQL."""
         return len(self._calls) + len(self._flows)
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits to be written that no further calls should be taken."""
+        return self.depth >= MAX_DEPTH
 
     def touch(self, call: Call) -> None:
         """The call changed."""

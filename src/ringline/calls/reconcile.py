@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 
 import structlog
 
@@ -18,6 +19,7 @@ from ringline.calls.call import Call
 from ringline.calls.states import Direction, Status
 from ringline.calls.switchboard import CHANNEL_PREFIX, Line, Switchboard
 from ringline.clock import Clock
+from ringline.sip.cause import Cause
 
 log = structlog.get_logger(__name__)
 
@@ -32,12 +34,16 @@ OVERDUE_SECONDS = 10.0
 class Reconciler:
     """Follows the connection's state, and looks now and then even when nothing happened."""
 
-    def __init__(self, client: ari.Client, switchboard: Switchboard, clock: Clock) -> None:
+    def __init__(
+        self, client: ari.Client, switchboard: Switchboard, clock: Clock, *, application: str
+    ) -> None:
         self._client = client
+        self._application = application
         self._switchboard = switchboard
         self._clock = clock
         self._lost_at: float | None = None
         self._wake = asyncio.Event()
+        self._strangers: set[str] = set()
         self._overdue: dict[Call, float] = {}
         self._task: asyncio.Task[None] | None = None
         self._subscription: ari.Subscription | None = None
@@ -78,7 +84,7 @@ class Reconciler:
                     if woken or repeat or self._any_overdue():
                         await self.reconcile()
                     # a channel that was too young in the first pass is judged in a second one
-                    repeat = woken
+                    repeat = woken or bool(self._strangers)
                 elif self._lost_at is not None:
                     self._give_up_if_too_long()
             except ari.AriError as error:
@@ -102,10 +108,25 @@ class Reconciler:
                 self._switchboard.lost(line, "the media server lost the call")
             else:
                 await self._catch_up(line, channel["state"])
-        for channel_id in channels:
-            if channel_id.startswith(CHANNEL_PREFIX) and not self._switchboard.known_channel(channel_id):
-                log.warning("orphan_channel", channel_id=channel_id)
-                self._client.tell("DELETE", f"channels/{ari.quote(channel_id)}")
+        await self._drop_strangers(channels)
+
+    async def _drop_strangers(self, channels: Iterable[str]) -> None:
+        """Hang up channels in our care that no call has: a controller died with them, or an event was lost.
+
+        One that is seen for the first time may just have arrived, its event still on the way: it is judged in
+        the next pass.
+        """
+        application = await self._client.request("GET", f"applications/{self._application}")
+        ours = {*application["channel_ids"], *(name for name in channels if name.startswith(CHANNEL_PREFIX))}
+        strangers = {name for name in ours if not self._switchboard.known_channel(name)}
+        for channel_id in strangers & self._strangers:
+            log.warning("orphan_channel", channel_id=channel_id)
+            self._client.tell(
+                "DELETE",
+                f"channels/{ari.quote(channel_id)}",
+                query={"reason_code": int(Cause.NORMAL_CIRCUIT_CONGESTION)},
+            )
+        self._strangers = strangers
 
     async def _catch_up(self, line: Line, state: str) -> None:
         if line.call.ending or line.call.end_cause is not None:

@@ -326,7 +326,9 @@ class TestReconciling:
 
     def reconciler(self, desk: Desk, *channels: dict[str, Any]) -> Reconciler:
         desk.client.answers["GET channels"] = list(channels)
-        return Reconciler(desk.client, desk.board, SystemClock())  # type: ignore[arg-type]
+        inside = [channel["id"] for channel in channels if not channel["id"].startswith("other")]
+        desk.client.answers["GET applications/ringline"] = {"channel_ids": inside}
+        return Reconciler(desk.client, desk.board, SystemClock(), application="ringline")  # type: ignore[arg-type]
 
     async def test_a_call_whose_channel_is_gone_failed(self, desk: Desk) -> None:
         call = desk.answered()
@@ -385,10 +387,16 @@ class TestReconciling:
         await self.reconciler(desk, channel(call)).reconcile()
         assert desk.client.requests("DELETE") == [f"channels/{call.channel_id}"] * 2
 
-    async def test_a_channel_of_ours_that_no_call_has_is_hung_up_and_others_are_left_alone(
+    async def test_channels_of_ours_that_no_call_has_are_hung_up_and_others_left_alone(
         self, desk: Desk
     ) -> None:
-        await self.reconciler(
-            desk, {"id": "call-orphan", "state": "Up"}, {"id": "other", "state": "Up"}
-        ).reconcile()
-        assert desk.client.requests("DELETE") == ["channels/call-orphan"]
+        reconciler = self.reconciler(
+            desk,
+            {"id": "call-orphan", "state": "Up"},
+            {"id": "1.7", "state": "Ring"},
+            {"id": "other", "state": "Up"},
+        )
+        await reconciler.reconcile()
+        assert desk.client.requests("DELETE") == [], "it may just have arrived"
+        await reconciler.reconcile()
+        assert sorted(desk.client.requests("DELETE")) == ["channels/1.7", "channels/call-orphan"]
