@@ -1,0 +1,38 @@
+"""Passwords."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from ringline.customers.passwords import NOBODY, hash_password, verify_password
+
+
+async def test_only_the_right_one_opens() -> None:
+    stored = await hash_password("correct horse")
+    assert stored.startswith("$argon2id$")
+    assert await verify_password(stored, "correct horse")
+    assert not await verify_password(stored, "wrong")
+    assert not await verify_password("not a hash", "wrong")
+    assert not await verify_password(NOBODY, "wrong")
+    assert await hash_password("correct horse") != stored
+
+
+async def test_others_are_served_meanwhile() -> None:
+    longest, running = 0.0, True
+
+    async def beat() -> None:
+        nonlocal longest
+        while running:
+            before = time.perf_counter()
+            await asyncio.sleep(0.001)
+            longest = max(longest, time.perf_counter() - before)
+
+    task = asyncio.create_task(beat())
+    start = time.perf_counter()
+    for _ in range(5):
+        await verify_password(NOBODY, "x")
+    each = (time.perf_counter() - start) / 5
+    running = False
+    await task
+    assert longest < max(0.05, each)
