@@ -81,7 +81,7 @@ culprit() {
 }
 
 wait_healthy() {
-    local up_pid="$1" began=$SECONDS deadline=$((SECONDS + WAIT_SECONDS)) service status code health pending
+    local up_pid="$1" began=$SECONDS deadline=$((SECONDS + WAIT_SECONDS)) up_failed=no service status code health pending
     declare -A told=()
     while :; do
         pending=()
@@ -94,7 +94,11 @@ wait_healthy() {
             fi
         done
         read -r status code _ <<<"$(state_of migrate)"
-        if ! kill -0 "$up_pid" 2>/dev/null && ! wait "$up_pid"; then
+        if [[ -n "$up_pid" ]] && ! kill -0 "$up_pid" 2>/dev/null; then
+            wait "$up_pid" && up_failed=no || up_failed=yes
+            up_pid=''
+        fi
+        if [[ "$up_failed" == yes ]]; then
             if [[ "$status" == exited && "$code" != 0 ]]; then
                 explain migrate
                 die "The database could not be prepared; the lines above say why."
@@ -102,14 +106,14 @@ wait_healthy() {
             tail -n 15 "$VAR_DIR/log/compose.log" >&2
             die "Docker Compose could not start the stack; the lines above say why."
         fi
-        if ((${#pending[@]} == 0)); then break; fi
+        # what is healthy now may be about to be replaced as long as compose is at work
+        if ((${#pending[@]} == 0)) && [[ -z "$up_pid" ]]; then break; fi
         if ((SECONDS > deadline)) || crash_loop "${pending[@]}"; then
             explain "$(culprit "${pending[@]}")"
             die "Not healthy after $((SECONDS - began)) s: ${pending[*]}. 'make logs' shows all of it."
         fi
         sleep 0.5
     done
-    wait "$up_pid"
 }
 
 main() {
