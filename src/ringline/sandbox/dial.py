@@ -60,6 +60,8 @@ class Dial:
         self._session = session
         self._settings = settings
         self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._answered_at = 0.0
+        self._recording: str | None = None
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """Make the call. Every object has ``event``; the last one, ``ended``, says how it went."""
@@ -95,26 +97,26 @@ class Dial:
         )
 
     def _progress(self, status: int, reason: str) -> None:
+        if status == 200:
+            self._start()
         name = "answered" if status == 200 else "ringing" if status == 180 else "progress"
         self._queue.put_nowait({"event": name, "status": status, "reason": reason})
 
+    def _start(self) -> None:
+        """Record from the very answer: audio may be waiting right behind it."""
+        self._answered_at = asyncio.get_running_loop().time()
+        recording = create_recording(self._settings, f"dial{self._request.to_number}")
+        self._recording = shown(self._settings, recording) if recording is not None else None
+        self._session.on_digit = lambda digit: self._queue.put_nowait({"event": "digit", "digit": digit})
+        self._session.start(recording)
+
     async def _run(self, leg: OutgoingLeg) -> None:
         loop = asyncio.get_running_loop()
-        recording: str | None = None
-        answered_at: float | None = None
         try:
             self._queue.put_nowait({"event": "calling", "sip_call_id": leg.call_id})
             leg.start()
-            answered = await self._answered(leg)
-            if answered:
-                answered_at = loop.time()
-                file = create_recording(self._settings, f"dial{self._request.to_number}")
-                self._session.start(file)
-                recording = shown(self._settings, file) if file is not None else None
-                self._session.on_digit = lambda digit: self._queue.put_nowait(
-                    {"event": "digit", "digit": digit}
-                )
-                await self._talk(leg, answered_at + self._request.seconds)
+            if await self._answered(leg):
+                await self._talk(leg, self._answered_at + self._request.seconds)
         except Exception:
             log.exception("carrier_dial_failed", sip_call_id=leg.call_id)
         finally:
@@ -128,9 +130,9 @@ class Dial:
                     "by": ending.by,
                     "status": ending.status,
                     "reason": ending.reason,
-                    "seconds": 0.0 if answered_at is None else round(loop.time() - answered_at, 3),
+                    "seconds": round(loop.time() - self._answered_at, 3) if leg.answered else 0.0,
                     "dtmf": "".join(self._session.digits),
-                    "recording": recording,
+                    "recording": self._recording,
                 }
             )
 

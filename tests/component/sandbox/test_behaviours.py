@@ -9,7 +9,8 @@ import time
 
 import numpy as np
 import pytest
-from tests.component.sandbox.conftest import Caller, Running
+from tests.component.sandbox.conftest import Running
+from tests.stack.caller import Caller
 from tests.stack.rtp import linear, match, noise, pressed, read_wav
 
 FIELDS = [

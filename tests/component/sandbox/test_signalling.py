@@ -10,7 +10,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.component.sandbox.conftest import Caller, Running, start_carrier, stop_carrier
+from tests.component.sandbox.conftest import Running, start_carrier, stop_carrier
+from tests.stack.caller import Caller
 from tests.stack.rtp import Ear, noise
 from tests.stack.sip import Message, Phone, dialog, new_branch
 

@@ -68,6 +68,7 @@ class Session(asyncio.DatagramProtocol):
         self._ssrc = secrets.randbits(32)
         self._talking = False
         self._last_tick = 0.0
+        self._stopped = False
 
     async def open(self) -> None:
         """Bind a port of the range; ``Exhausted`` or ``OSError`` where none can be had."""
@@ -115,7 +116,8 @@ class Session(asyncio.DatagramProtocol):
             self._pacer.add(self)
 
     def stop(self) -> None:
-        """Drop what is still to be sent; whoever waits for it goes on."""
+        """Say nothing more: drop what is still to be sent; whoever waits for it goes on."""
+        self._stopped = True
         self._queue.clear()
         self._wake()
 
@@ -127,10 +129,13 @@ class Session(asyncio.DatagramProtocol):
         """
         self._echo = True
         self._pacer.remove(self)
-        self.stop()
+        self._queue.clear()
+        self._wake()
 
     async def play(self, samples: g711.Linear) -> None:
         """Send audio in real time and return when its last packet has gone out."""
+        if self._stopped:
+            return
         law = self._audio.law if self._audio is not None else "PCMU"
         data = g711.encode(law, samples)
         for start in range(0, len(data), g711.FRAME):
@@ -144,6 +149,8 @@ class Session(asyncio.DatagramProtocol):
             return
         silence = g711.SILENCE[self._audio.law]
         for digit in digits:
+            if self._stopped:
+                return
             if self._audio.event_payload is None:
                 await self.play(tones.key(digit, KEY_MILLISECONDS))
             else:
@@ -203,7 +210,7 @@ class Session(asyncio.DatagramProtocol):
             self._timestamp += int(idle / TICK) * g711.FRAME
             self._talking = False
         self._pacer.add(self)
-        if self._queue:
+        if self._queue and not self._stopped:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._drained.append(future)
             await future
