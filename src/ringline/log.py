@@ -9,6 +9,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any, BinaryIO, Literal
 
 import orjson
@@ -78,7 +79,7 @@ def _cleaned(name: str, value: Any, depth: int) -> Any:
         if value and _is_secret(name):
             return _HIDDEN
         return _clean_text(value) if "=" in value or "://" in value or "earer" in value else value
-    if isinstance(value, int | float) or value is None:
+    if value is None or isinstance(value, int | float):
         return value
     if _is_secret(name):
         return _HIDDEN
@@ -89,6 +90,7 @@ def _cleaned(name: str, value: Any, depth: int) -> Any:
     return value
 
 
+@lru_cache(maxsize=1024)
 def _is_secret(name: str) -> bool:
     lower = name.lower()
     return any(word in lower for word in _SECRET_WORDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Final
 
 import structlog
@@ -119,10 +120,21 @@ def _from_aiohttp(raised: web.HTTPException, request: web.Request, request_id: s
     return _failure(refused, request, request_id, status=raised.status)
 
 
+# Looking a label set up costs more than counting; there are few of them.
+@lru_cache(maxsize=1024)
+def _counter(method: str, route: str, status: int) -> Counter:
+    return requests_total.labels(method, route, status)
+
+
+@lru_cache(maxsize=1024)
+def _histogram(method: str, route: str) -> Histogram:
+    return request_seconds.labels(method, route)
+
+
 def _account(request: web.Request, status: int, route: str, request_id: str, seconds: float) -> None:
     method = request.method if request.method in _METHODS else "other"
-    requests_total.labels(method, route, status).inc()
-    request_seconds.labels(method, route).observe(seconds)
+    _counter(method, route, status).inc()
+    _histogram(method, route).observe(seconds)
     if route in _QUIET and status < 400:
         return
     principal = request.get(PRINCIPAL)
