@@ -69,6 +69,8 @@ def parse(text: str) -> Script:
 
 
 def _check_characters(text: str) -> None:
+    if text.isprintable():
+        return
     for position, character in enumerate(text):
         if character.isprintable() or character in "\t\n\r":
             continue

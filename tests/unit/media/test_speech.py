@@ -131,6 +131,29 @@ async def test_the_first_engine_speaks_and_the_cache_answers_afterwards(tmp_path
         assert media.observer.seen == [("speech", "first", "ok"), ("speech", "cache", "ok")]
 
 
+async def test_speech_of_the_second_engine_does_not_stick(tmp_path: Path) -> None:
+    first, second = Engine("first"), Engine("second")
+    first.failure = EngineFailed("broken")
+    async with room(tmp_path, [first, second]) as media:
+        assert await media.say() == "second"
+        first.failure = None
+        assert await media.say() == "first"
+        assert await media.say() == "first"
+
+
+async def test_what_is_remembered_of_requests_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ringline.media.speech.RECENT_REQUESTS", 3)
+    first = Engine()
+    async with room(tmp_path, [first]) as media:
+        for _ in range(2):
+            for number in range(6):
+                assert await media.say(f"text {number}") == "first"
+        assert len(first.spoken) == 6
+        assert len(media.speech._recent) == 3
+
+
 async def test_language_and_voice_make_another_prompt(tmp_path: Path) -> None:
     first = Engine()
     async with room(tmp_path, [first]) as media:

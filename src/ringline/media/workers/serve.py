@@ -50,7 +50,12 @@ def _run(handlers: dict[str, Handler], job: Job) -> Job:
     except Refused as fault:
         return {"ok": False, "fault": "input", "error": str(fault)[:500]}
     except OSError as fault:
-        return {"ok": False, "fault": "worker", "error": str(fault)[:500], "errno": fault.errno}
+        return {
+            "ok": False,
+            "fault": "worker",
+            "error": (fault.strerror or str(fault))[:500],
+            "errno": fault.errno,
+        }
     except Exception as fault:  # noqa: BLE001 - whatever a library throws at odd input is an answer, too
         return {"ok": False, "fault": "worker", "error": f"{type(fault).__name__}: {fault}"[:500]}
 
