@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -111,6 +112,33 @@ async def test_malformed_requests_are_dropped_even_from_a_known_source(
     assert len(edge.asterisk.received) == heard
 
 
+async def test_garbage_is_survived(edge: Edge) -> None:
+    noise, chance = await edge.phone(), random.Random(1)
+    good = dialog(noise, f"sip:{OWN}@{edge.domain}").text("INVITE", body=SDP)
+    for _ in range(300):
+        cut = good[: chance.randrange(len(good))]
+        torn = "".join(chance.choice((letter, "\r\n", "\x00", "<", "")) for letter in cut[-40:])
+        noise.send(cut[:-40] + torn + "\r\n\r\n" * chance.randrange(2), edge.port)
+        noise.send(chance.randbytes(chance.randrange(1, 900)).decode("latin-1"), edge.port)
+        # The kernel's buffer is not what is tested.
+        await asyncio.sleep(0.005)
+    for junk in ("", "\r\n\r\n", "\0", "INVITE", "GET / HTTP/1.1\r\n\r\n", "A" * 60_000):
+        noise.send(junk, edge.port)
+    await edge.rpc.ping()
+    heard = len(edge.asterisk.received)
+    begun = edge.call("+899100000001")
+    edge.asterisk.answer(await edge.asterisk.request("INVITE", begun.call_id), 486)
+    assert (await edge.asterisk.final(begun.call_id)).status == 486
+    assert {message.one("call-id") for message in edge.asterisk.received[heard:]} == {begun.call_id}
+
+
+async def test_a_known_source_is_told_that_its_dialog_is_gone(edge: Edge) -> None:
+    lost = dialog(edge.asterisk, f"sip:{OWN}@127.0.0.1:9")
+    lost.to += ";tag=forgotten"
+    edge.asterisk.send(lost.text("BYE"), edge.port)
+    assert (await edge.asterisk.final(lost.call_id, "BYE")).status == 481
+
+
 async def test_a_loop_ends(edge: Edge) -> None:
     provider, _ = await edge.provider(None)
     begun = edge.call(OWN, "Max-Forwards: 0", caller=provider)
@@ -205,6 +233,19 @@ async def test_a_call_from_a_provider_is_answered_ended_and_stays_inside_its_dia
     assert again.all("x-ringline-source") == []
     edge.asterisk.answer(again, 200, body=SDP)
     await provider.wait(lambda m: m.status == 200 and m.one("cseq") == "2 INVITE")
+
+    # What Asterisk says in it keeps the name by which the caller knows us.
+    ours = Dialog(
+        edge.asterisk,
+        begun.call_id,
+        uri=f"sip:127.0.0.1:{provider.address[1]}",
+        from_=answer.one("to"),
+        to=invite.one("from"),
+        branch="z9hG4bKinfo",
+        routes=tuple(invite.all("record-route")),
+    )
+    edge.asterisk.send(ours.text("INFO"), edge.port)
+    assert (await provider.request("INFO", begun.call_id)).one("from") == answer.one("to")
 
     # The other side speaks from another address, as carriers do; the signed route set lets it.
     elsewhere = await edge.phone()
@@ -491,9 +532,9 @@ async def test_an_advertised_address_is_what_the_world_sees_and_what_comes_back(
         assert bye.all("route") == []
         edge.asterisk.answer(bye, 200)
         assert (await provider.final(begun.call_id, "BYE")).status == 200
-        async with aiohttp.ClientSession() as session:
-            async with session.post(f"http://127.0.0.2:{edge.port}/rpc") as response:
-                assert response.status == 404
+        url = f"http://127.0.0.2:{edge.port}/rpc"
+        async with aiohttp.ClientSession() as session, session.post(url) as response:
+            assert response.status == 404
     finally:
         await edges.stop(edge, env)
 
