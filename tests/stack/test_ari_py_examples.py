@@ -19,7 +19,7 @@ from tests.stack.own_asterisk import OwnAsterisk
 from tests.stack.product import SOURCE, Product, eventually, number
 
 Event = dict[str, Any]
-Originate = Callable[[str], "asyncio.Future[Channel]"]
+Originate = Callable[..., "asyncio.Future[Channel]"]
 
 
 @pytest.fixture
@@ -31,8 +31,9 @@ async def client(env: Mapping[str, str]) -> AsyncIterator[Client]:
         f"hello-{secrets.token_hex(4)}",
         allowed_events=None,
     )
-    async with client:
-        yield client
+    await client.start(timeout=15)
+    yield client
+    await client.close()
 
 
 @pytest.fixture
@@ -44,11 +45,12 @@ async def originate(env: Mapping[str, str], client: Client, product: Product) ->
         "PJSIP_HEADER(add,X-Ringline-Call)": str(uuid4()),
     }
 
-    def call(to: str) -> asyncio.Future[Channel]:
+    def call(to: str, channel_id: str | None = None) -> asyncio.Future[Channel]:
         return client.channels.originate(
             endpoint=f"PJSIP/kamailio/sip:{to}@{env['RINGLINE_SIP_DOMAIN']}",
             app=client.application,
             appArgs="dialed",
+            channelId=channel_id,
             callerId=SOURCE,
             timeout=20,
             variables={"variables": variables},
@@ -64,9 +66,9 @@ async def test_hello_world_of_the_readme(client: Client, originate: Originate) -
 
     async def on_dtmf(channel: Channel, event: Event) -> None:
         digit = event["digit"]
-        playback = await channel.play(media=f"sound:digits/{digit}")
+        ended = client.playback(f"digit-{channel.id}").next_event("PlaybackFinished")
+        playback = await channel.play(media=f"sound:digits/{digit}", playbackId=f"digit-{channel.id}")
         played.append(playback.json["media_uri"])
-        ended = playback.next_event("PlaybackFinished")
         await asyncio.wait_for(ended, 10)
         await channel.continueInDialplan(context="edge", extension="h")
 
@@ -203,8 +205,9 @@ async def test_callers_wait_in_a_bridge_that_is_recorded(client: Client, origina
     current = await client.bridges.get(bridgeId=bridge.id)
     assert sorted(current.json["channels"]) == sorted(inside)
 
-    playing = await bridge.play(media="sound:beep")
-    await asyncio.wait_for(playing.next_event("PlaybackFinished"), 10)
+    beeped = client.playback(f"beep-{bridge.id}").next_event("PlaybackFinished")
+    await bridge.play(media="sound:beep", playbackId=f"beep-{bridge.id}")
+    await asyncio.wait_for(beeped, 10)
     recording = await bridge.record(
         name=f"ari-py/{bridge.id}", format="wav", ifExists="overwrite", beep=False
     )
@@ -226,12 +229,13 @@ async def test_callers_wait_in_a_bridge_that_is_recorded(client: Client, origina
 
 async def test_one_caller_is_connected_to_another(client: Client, originate: Originate) -> None:
     """Dial a second channel while the first hears it ring; connect them; one hangs up and so does the other."""
-    first = await originate(number("0008"))
-    entered = first.next_event("StasisStart")
-    await asyncio.wait_for(entered, 20)
+    first, second = client.channel(str(uuid4())), client.channel(str(uuid4()))
+    first_entered, second_entered = first.next_event("StasisStart"), second.next_event("StasisStart")
+    await originate(number("0008"), first.id)
+    await asyncio.wait_for(first_entered, 20)
     await first.ring()
-    second = await originate(number())
-    await asyncio.wait_for(second.next_event("StasisStart"), 20)
+    await originate(number(), second.id)
+    await asyncio.wait_for(second_entered, 20)
 
     bridge = await client.bridges.create(type="mixing")
     await bridge.addChannel(channel=[first.id, second.id])
