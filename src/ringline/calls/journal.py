@@ -20,7 +20,8 @@ from ringline.storage import Database, Live
 
 log = structlog.get_logger(__name__)
 
-INTERVAL_SECONDS = 0.05
+INTERVAL_SECONDS = 0.2
+"""How long changes gather: a short call is written two or three times, not once for each of its events."""
 BATCH = 500
 MAX_BACKOFF_SECONDS = 5.0
 MAX_DEPTH = 50_000

@@ -269,7 +269,7 @@ class Switchboard:
         line.duration_timer = asyncio.get_running_loop().call_later(
             self._max_duration, self._duration_expired, line
         )
-        metrics.calls_started.labels(call.direction.value).inc()
+        metrics.started(call.direction.value).inc()
         return line
 
     def _arrive(self, channel: dict[str, Any], args: list[str]) -> None:
@@ -379,7 +379,7 @@ class Switchboard:
             self._empty.set()
         line.leg.ended()
         self._journal.touch(call)
-        metrics.calls_ended.labels(call.direction.value, call.hangup_reason.value).inc()
+        metrics.ended(call.direction.value, call.hangup_reason.value).inc()
         self.hooks.call_ended(call)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import Histogram
 
 from ringline.metrics import registry
@@ -13,3 +15,9 @@ action_seconds = Histogram(
     buckets=(0.001, 0.01, 0.1, 1, 5, 15, 60, 300),
     registry=registry,
 )
+
+
+@cache
+def seconds_of(kind: str, result: str) -> Histogram:
+    """The histogram of one type of action with one result."""
+    return action_seconds.labels(kind, result)

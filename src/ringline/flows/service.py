@@ -104,7 +104,7 @@ class FlowService:
         self._journal.touch_flow(activeflow)
 
     def action_done(self, kind: str, result: str, seconds: float) -> None:
-        metrics.action_seconds.labels(kind, result).observe(seconds)
+        metrics.seconds_of(kind, result).observe(seconds)
 
     def _prepare(self, activeflow: Activeflow, call: Call) -> None:
         task = preparation.begin(
