@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 CRLF = "\r\n"
@@ -210,7 +211,10 @@ def reply(status: int, *, after: tuple[int, ...] = ()) -> Behaviour:
         if request.method == "INVITE":
             for provisional in after:
                 phone.answer(request, provisional)
-            phone.answer(request, status, body=SDP if status == 200 else "")
+            # Not in the same breath: Kamailio's workers would overtake each other.
+            pause = 0.1 if after else 0.0
+            final = partial(phone.answer, request, status, body=SDP if status == 200 else "")
+            asyncio.get_running_loop().call_later(pause, final)
         elif request.method in ("BYE", "CANCEL", "INFO"):
             phone.answer(request, 200)
 
