@@ -35,7 +35,7 @@ class DialRequest(BaseModel):
     press: str = Field(
         default="", pattern=r"^[0-9*#A-D,]*$", max_length=64, description="Keys; a comma is 1 s."
     )
-    seconds: float = Field(default=30.0, gt=0, le=110, description="How long to stay after the answer.")
+    seconds: float = Field(default=30.0, gt=0, le=3600, description="How long to stay after the answer.")
 
 
 def identity(request: DialRequest, host: str) -> tuple[str, list[tuple[str, str]]]:
@@ -105,7 +105,7 @@ class Dial:
     def _start(self) -> None:
         """Record from the very answer: audio may be waiting right behind it."""
         self._answered_at = asyncio.get_running_loop().time()
-        recording = create_recording(self._settings, f"dial{self._request.to_number}")
+        recording = create_recording(self._settings, f"dial{self._request.to_number}", self._request.seconds)
         self._recording = shown(self._settings, recording) if recording is not None else None
         self._session.on_digit = lambda digit: self._queue.put_nowait({"event": "digit", "digit": digit})
         self._session.start(recording)

@@ -35,7 +35,6 @@ class InboundCall:
     async def run(self) -> None:
         """Go through the script; the record is finished afterwards however the call ends."""
         try:
-            await self.leg.session.open()
             await self._play(behaviours.script(self.record.number))
         except (Exhausted, OSError) as error:
             log.warning("carrier_no_rtp_port", sip_call_id=self.record.sip_call_id, error=str(error))
@@ -68,9 +67,11 @@ class InboundCall:
             case behaviours.Ring(seconds):
                 await self._ring(seconds)
             case behaviours.EarlyMedia(seconds):
+                await leg.session.open()
                 leg.progress()
                 await leg.session.play(tones.ringback(int(seconds * 1000)))
             case behaviours.Answer():
+                await leg.session.open()
                 self._answer()
             case behaviours.Wait(seconds):
                 await self._wait(seconds)
@@ -104,7 +105,7 @@ class InboundCall:
             return
         self._deadline = asyncio.get_running_loop().time() + behaviours.MAX_ANSWERED_SECONDS
         self.record.tm_answer = now()
-        recording = create_recording(self._settings, self.record.number)
+        recording = create_recording(self._settings, self.record.number, behaviours.MAX_ANSWERED_SECONDS)
         self.leg.session.start(recording)
         if recording is not None:
             self.record.recording = shown(self._settings, recording)
@@ -123,13 +124,16 @@ class InboundCall:
         )
 
 
-def create_recording(settings: CarrierSettings, number: str) -> Recording | None:
-    """A new file in the recordings folder; ``None``, and a line in the log, where the disk says no."""
+def create_recording(settings: CarrierSettings, number: str, seconds: float) -> Recording | None:
+    """A new file in the recordings folder; ``None``, and a line in the log, where the disk says no.
+
+    It holds what is heard in so many seconds and a few more.
+    """
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     digits = re.sub(r"[^0-9A-Za-z]", "", number)[:20] or "unknown"
     path = settings.recordings / f"{stamp}-{digits}-{secrets.token_hex(4)}.wav"
     try:
-        return Recording(path, limit=int(behaviours.MAX_ANSWERED_SECONDS) + 10)
+        return Recording(path, limit=int(seconds) + 10)
     except OSError as error:
         log.error("carrier_recording_failed", path=str(path), error=str(error))
         return None

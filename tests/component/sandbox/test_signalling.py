@@ -127,7 +127,7 @@ async def test_offer_in_the_answer(caller: Caller) -> None:
     [
         ("RTP/AVP 0 101", "RTP/AVP 18"),
         ("RTP/AVP", "RTP/SAVP"),
-        ("c=IN IP4 127.0.0.1", "c=IN IP4 192.0.2.1"),
+        ("c=IN IP4 127.0.0.1", "c=IN IP6 ::1"),
         ("c=IN IP4 127.0.0.1", "c=IN IP4 example.invalid"),
     ],
 )
@@ -138,6 +138,24 @@ async def test_audio_that_cannot_be_joined_is_488(
     caller.refused(await caller.status(488))
     assert (await carrier.line(call_id))["tm_answer"] is None
     assert await is_idle(carrier)
+
+
+async def test_advertised_addresses_do_not_get_in_the_way(carrier: Running, caller: Caller) -> None:
+    """A machine that advertises its public address still reaches the carrier on loopback."""
+    elsewhere = caller.ear.sdp().replace("c=IN IP4 127.0.0.1", "c=IN IP4 192.0.2.1")
+    call_id = caller.call("+15550000008", "Record-Route: <sip:192.0.2.1:5060;lr>", body=elsewhere)
+    caller.phone.behaviour = hung_up
+    await caller.answered()
+    sent = noise(0.2)
+    await caller.ear.say(caller.rtp_port, sent)
+    await asyncio.sleep(0.1)
+    assert sent in caller.ear.audio()
+    await caller.bye()
+    assert (await carrier.line(call_id))["tm_answer"] is not None
+    other = caller.call("+15550000007", "Record-Route: <sip:192.0.2.1:5060;lr>", body=elsewhere)
+    await caller.answered()
+    bye = await caller.phone.request("BYE", other)
+    assert bye.one("route") == "<sip:192.0.2.1:5060;lr>"
 
 
 async def test_options_and_strange_methods(caller: Caller) -> None:

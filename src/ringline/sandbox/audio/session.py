@@ -54,6 +54,7 @@ class Session(asyncio.DatagramProtocol):
         self._silence = silence
         self._transport: asyncio.DatagramTransport | None = None
         self._audio: Audio | None = None
+        self._remote = ("", 0)
         self._source: tuple[str, int] | None = None
         self._keys = rtp.KeyPresses()
         self._event_seen: tuple[int, int] | None = None
@@ -71,7 +72,9 @@ class Session(asyncio.DatagramProtocol):
         self._stopped = False
 
     async def open(self) -> None:
-        """Bind a port of the range; ``Exhausted`` or ``OSError`` where none can be had."""
+        """Bind a port of the range, once; ``Exhausted`` or ``OSError`` where none can be had."""
+        if self.port:
+            return
         loop = asyncio.get_running_loop()
         for attempt in range(BIND_TRIES):
             port = self._ports.take()
@@ -107,6 +110,7 @@ class Session(asyncio.DatagramProtocol):
         if self._audio is None or (self._audio.address, self._audio.port) != (audio.address, audio.port):
             self._source = None
         self._audio = audio
+        self._remote = (str(audio.address), audio.port)
 
     def start(self, recording: Recording | None) -> None:
         """The call is answered: time zero of the recording is now."""
@@ -202,7 +206,7 @@ class Session(asyncio.DatagramProtocol):
         packet = rtp.pack(payload_type, self._sequence, timestamp, self._ssrc, payload, marker=marker)
         self._sequence += 1
         self.packets_sent += 1
-        self._transport.sendto(packet, (str(self._audio.address), self._audio.port))
+        self._transport.sendto(packet, self._source or self._remote)
 
     async def _sent(self) -> None:
         idle = asyncio.get_running_loop().time() - self._last_tick
@@ -231,7 +235,7 @@ class Session(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         audio = self._audio
-        if audio is None or addr[0] != str(audio.address):
+        if audio is None or addr[0] != self._remote[0]:
             return
         packet = rtp.parse(data)
         if packet is None or packet.payload_type not in (audio.payload, audio.event_payload):

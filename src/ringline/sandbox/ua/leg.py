@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Literal
 
@@ -16,7 +16,7 @@ from ringline.sandbox.ua.address import Malformed, NameAddr
 from ringline.sandbox.ua.agent import ALLOW, Agent
 from ringline.sandbox.ua.dialog import Dialog, contact
 from ringline.sandbox.ua.message import Request, Response
-from ringline.sandbox.ua.transactions import ServerTransaction
+from ringline.sandbox.ua.transactions import Peer, ServerTransaction
 
 log = structlog.get_logger(__name__)
 
@@ -35,8 +35,10 @@ class Ending:
 class Leg:
     """What incoming and outgoing calls share once there is a dialog. ``ended`` is set exactly once."""
 
-    def __init__(self, agent: Agent, session: Session) -> None:
+    def __init__(self, agent: Agent, session: Session, peer: Peer) -> None:
+        """``peer`` is the neighbour on the other end of the signalling."""
         self.agent = agent
+        self.peer = peer
         self.session = session
         self.dialog: Dialog | None = None
         self.answered = False
@@ -66,14 +68,14 @@ class Leg:
     def _bye(self) -> None:
         if self.dialog is None:
             return
-        dialog = self.dialog
+        self.agent.request(self.dialog.request("BYE"), self._next_hop(self.dialog), self._bye_answered)
+
+    def _next_hop(self, dialog: Dialog) -> Peer:
+        """Along the dialog's route, or to the neighbour itself where it names itself by an advertised address."""
         try:
-            self.agent.request(
-                dialog.request("BYE"), self.agent.peer_of(dialog.next_hop()), self._bye_answered
-            )
-        except Malformed as error:
-            log.warning("carrier_bye_failed", sip_call_id=dialog.call_id, error=str(error))
-            self._forget()
+            return self.agent.peer_of(dialog.next_hop())
+        except Malformed:
+            return self.peer
 
     def _bye_answered(self, response: Response) -> None:
         if response.status >= 200:
@@ -88,13 +90,11 @@ class Leg:
     def _accept_offer(self, body: bytes) -> sdp.Audio:
         """Read the other side's description and send audio where it says; ``NotAcceptable`` where we cannot."""
         audio = sdp.parse(body)
-        self._check_address(audio.address)
+        if not self.agent.allowed(str(audio.address)) and not audio.address.is_unspecified:
+            # An advertised or private address: audio goes to where the signalling came from.
+            audio = replace(audio, address=IPv4Address(self.peer[0]))
         self.session.connect(audio)
         return audio
-
-    def _check_address(self, address: IPv4Address) -> None:
-        if not self.agent.allowed(str(address)) and not address.is_unspecified:
-            raise sdp.NotAcceptable("the audio address is outside the networks this carrier serves")
 
     def _describe(self, audio: sdp.Audio | None) -> bytes:
         """Our description: the answer to an offer, or an offer where there was none."""
@@ -214,7 +214,7 @@ class IncomingLeg(Leg):
     def __init__(
         self, agent: Agent, session: Session, request: Request, transaction: ServerTransaction
     ) -> None:
-        super().__init__(agent, session)
+        super().__init__(agent, session, transaction.peer)
         self.request = request
         self._transaction = transaction
         self._tag = secrets.token_hex(6)

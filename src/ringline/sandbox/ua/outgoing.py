@@ -10,7 +10,7 @@ import structlog
 
 from ringline.sandbox.audio.session import Session
 from ringline.sandbox.ua import sdp
-from ringline.sandbox.ua.address import Malformed, NameAddr
+from ringline.sandbox.ua.address import NameAddr
 from ringline.sandbox.ua.agent import ALLOW, Agent
 from ringline.sandbox.ua.dialog import Dialog
 from ringline.sandbox.ua.leg import Ending, Leg
@@ -35,13 +35,12 @@ class OutgoingLeg(Leg):
         on_progress: Callable[[int, str], None],
     ) -> None:
         """``from_value`` is the From header without its tag; ``headers`` are added as they are."""
-        super().__init__(agent, session)
+        super().__init__(agent, session, peer)
         self.up = asyncio.Event()
         self.call_id = f"{secrets.token_hex(12)}@{agent.host}"
         self._on_progress = on_progress
-        self._peer = peer
         self._transaction: ClientTransaction | None = None
-        self._cancelled = False
+        self._owes_cancel = False
         self._request = self._invite(uri, from_value, headers)
 
     def _invite(self, uri: str, from_value: str, headers: Sequence[tuple[str, str]]) -> Request:
@@ -62,17 +61,21 @@ class OutgoingLeg(Leg):
 
     def start(self) -> None:
         """Send the INVITE."""
-        self._transaction = self.agent.request(self._request, self._peer, self._received)
+        self._transaction = self.agent.request(self._request, self.peer, self._received)
 
     def cancel(self, reason: str) -> None:
         """Give up before the answer; an answer that crosses the CANCEL is hung up at once."""
         if self.ended.done():
             return
-        self._cancelled = True
         self.finish(Ending("local", 487, reason))
         transaction = self._transaction
-        if transaction is not None and transaction.provisional and not transaction.final:
+        if transaction is None or transaction.final:
+            return
+        # A CANCEL before any answer could overtake its INVITE (RFC 3261 section 9.1).
+        if transaction.provisional:
             self._send_cancel(transaction)
+        else:
+            self._owes_cancel = True
 
     def hang_up(self) -> None:
         """BYE, or CANCEL while it is not answered."""
@@ -82,7 +85,7 @@ class OutgoingLeg(Leg):
             self.cancel("Given up")
 
     def _send_cancel(self, transaction: ClientTransaction) -> None:
-        self.agent.request(transaction.cancel_request(), self._peer)
+        self.agent.request(transaction.cancel_request(), self.peer)
         # A peer that answers the CANCEL and never the INVITE is not waited for (RFC 3261 section 9.1).
         asyncio.get_running_loop().call_later(LIFETIME, self.agent.forget_invite, transaction)
 
@@ -98,10 +101,10 @@ class OutgoingLeg(Leg):
             self.finish(Ending("failure" if by_us else "remote", response.status, response.reason))
 
     def _provisional(self, response: Response) -> None:
-        if self._cancelled:
-            if self._transaction is not None and response.status > 100:
-                self._send_cancel(self._transaction)
-                self._cancelled = False
+        if self._owes_cancel and self._transaction is not None:
+            self._owes_cancel = False
+            self._send_cancel(self._transaction)
+        if self.ended.done():
             return
         if response.body:
             try:
@@ -119,7 +122,7 @@ class OutgoingLeg(Leg):
         dialog = Dialog.outgoing(self._request, response)
         self._acknowledge(dialog)
         if self.dialog is not None:  # a second branch answered too: one is enough
-            self._drop(dialog)
+            self.agent.request(dialog.request("BYE"), self._next_hop(dialog))
             return
         self.dialog = dialog
         self.agent.dialogs[dialog.key] = self
@@ -140,13 +143,4 @@ class OutgoingLeg(Leg):
         self._on_progress(200, response.reason)
 
     def _acknowledge(self, dialog: Dialog) -> None:
-        try:
-            self.agent.send_ack(dialog.request("ACK", cseq=1), self.agent.peer_of(dialog.next_hop()))
-        except Malformed as error:
-            log.warning("carrier_ack_failed", sip_call_id=self.call_id, error=str(error))
-
-    def _drop(self, dialog: Dialog) -> None:
-        try:
-            self.agent.request(dialog.request("BYE"), self.agent.peer_of(dialog.next_hop()))
-        except Malformed as error:
-            log.warning("carrier_bye_failed", sip_call_id=self.call_id, error=str(error))
+        self.agent.send_ack(dialog.request("ACK", cseq=1), self._next_hop(dialog))

@@ -61,8 +61,8 @@ class ServerTransaction:
         self.on_cancel: Callable[[], None] | None = None
         self.on_acknowledged: Callable[[], None] | None = None
         self.on_unacknowledged: Callable[[], None] | None = None
+        self.peer = peer
         self._send = send
-        self._peer = peer
         self._last = b""
         self._over_at = 0.0
         self._repeater = _Repeater(self._repeat, self._lost, cap=T2)
@@ -84,7 +84,8 @@ class ServerTransaction:
         self._last = response.to_bytes()
         self._repeat()
         if response.status >= 200:
-            self._over_at = asyncio.get_running_loop().time() + LIFETIME
+            # A little longer than its repetitions last, so that it hears of an ACK that never came.
+            self._over_at = asyncio.get_running_loop().time() + LIFETIME + 1
             if self.is_invite:
                 self._repeater.start()
 
@@ -110,7 +111,7 @@ class ServerTransaction:
         self.on_cancel = self.on_acknowledged = self.on_unacknowledged = None
 
     def _repeat(self) -> None:
-        self._send(self._last, self._peer)
+        self._send(self._last, self.peer)
 
     def _lost(self) -> None:
         if self.on_unacknowledged is not None:
