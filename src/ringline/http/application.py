@@ -38,6 +38,7 @@ def create_app(
             authenticator=authenticator,
             idempotency=idempotency,
             max_body_bytes=settings.max_body_bytes,
+            behind_tls=settings.api_url.startswith("https://"),
         )
         for path in (route.path, *route.aliases):
             app.router.add_route(route.method, path, endpoint.serve)

@@ -29,7 +29,7 @@ _UUID_LENGTHS = (32, 36)
 
 
 class Endpoint:
-    """Serves one route."""
+    """Serves one route. ``behind_tls``: people reach the API by https, whatever this socket speaks."""
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class Endpoint:
         authenticator: Authenticator,
         idempotency: IdempotencyStore | None,
         max_body_bytes: int,
+        behind_tls: bool = False,
     ) -> None:
         if route.idempotent and (idempotency is None or route.auth == "none"):
             raise ValueError(f"{route.method} {route.path}: idempotent needs a store and a customer")
@@ -45,6 +46,7 @@ class Endpoint:
         self._authenticator = authenticator
         self._idempotency = idempotency
         self._limit = max_body_bytes
+        self._behind_tls = behind_tls
         self._serialise: Callable[[Any], bytes] = TypeAdapter(route.response).dump_json
 
     async def serve(self, raw: web.Request) -> web.Response:
@@ -67,7 +69,7 @@ class Endpoint:
             headers=raw.headers,
             request_id=raw[REQUEST_ID],
             remote=raw.remote or "",
-            secure=raw.secure,
+            secure=raw.secure or self._behind_tls,
         )
         key = raw.headers.get(HEADER) if route.idempotent else None
         if key is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
@@ -61,3 +61,8 @@ class Page(ResponseModel, Generic[T]):
     result: list[T]
     next_page_token: str
     """Give it as ``page_token`` to get the next page; ``""`` on the last one."""
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """``CallPage`` in the API's documentation."""
+        return f"{getattr(params[0], '__name__', 'Any')}Page"

@@ -135,7 +135,12 @@ def _given(value: Any, path: str, *, named: bool) -> str:
 
 
 def _limit(word: str, key: str) -> Callable[[Context], str]:
-    return lambda context: f"must be {word} {context[key]:g}"
+    def rule(context: Context) -> str:
+        limit = context[key]
+        whole = isinstance(limit, float) and limit.is_integer()
+        return f"must be {word} {int(limit) if whole else limit}"
+
+    return rule
 
 
 _RULES: Mapping[str, Callable[[Context], str]] = {

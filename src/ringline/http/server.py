@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+import logging
+
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from prometheus_client import Counter
+
+from ringline.metrics import registry
 
 log = structlog.get_logger(__name__)
+
+unreadable_total = Counter(
+    "ringline_http_unreadable_requests_total",
+    "HTTP requests whose first lines could not be read, such as those with too long headers.",
+    registry=registry,
+)
 
 # An idle connection, and one whose request line and headers trickle in, is closed after this many seconds.
 _IDLE = 15.0
 _LINGER = 5.0
 _BACKLOG = 512
+
+
+class _NotHttp(logging.Filter):
+    """Counts what is not HTTP instead of logging a traceback for each: anybody can send any amount of it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            unreadable_total.inc()
+            return False
+        return True
+
+
+_server_log = logging.getLogger("ringline.http.aiohttp")
+_server_log.addFilter(_NotHttp())
 
 
 class Server:
@@ -20,6 +47,7 @@ class Server:
         self._runner = web.AppRunner(
             app,
             access_log=None,
+            logger=_server_log,
             handle_signals=False,
             keepalive_timeout=_IDLE,
             lingering_time=_LINGER,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -132,6 +133,13 @@ class Api:
 
 @pytest.fixture(scope="session")
 async def api(database: Database) -> AsyncIterator[Api]:
+    async with open_api(database) as api:
+        yield api
+
+
+@asynccontextmanager
+async def open_api(database: Database) -> AsyncIterator[Api]:
+    """The API over a database that has its tables."""
     settings = Settings(
         admin_password=SecretStr(ADMIN_PASSWORD),
         accesskey=SecretStr(new_accesskey()),

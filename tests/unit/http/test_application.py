@@ -14,6 +14,7 @@ from tests.unit.http.conftest import Client, Serve
 
 from ringline.errors import AlreadyExists, NotFound, ResourceExhausted, Unavailable
 from ringline.http import ZERO_UUID, Page, PageQuery, Readiness, Request, RequestModel, ResponseModel, Route
+from ringline.metrics import registry
 
 ENVELOPE = {"status", "reason", "domain", "message", "request_id", "details"}
 
@@ -269,6 +270,20 @@ async def test_headers_that_trickle_in(serve: Serve, monkeypatch: pytest.MonkeyP
                 with suppress(TimeoutError):
                     await asyncio.wait_for(reader.read(1), 0.1)
     assert time.monotonic() - start < 3
+
+
+@pytest.mark.parametrize("sent", [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"a" * 20_000 + b"\r\n\r\n"])
+async def test_what_is_no_http_is_not_logged(
+    client: Client, sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "ringline_http_unreadable_requests_total"
+    before = registry.get_sample_value(name) or 0
+    async with _raw(client) as (reader, writer), asyncio.timeout(5):
+        writer.write(sent)
+        assert b"400" in await reader.readline()
+    assert caplog.records == []
+    if sent.startswith(b"GET"):
+        assert registry.get_sample_value(name) == before + 1
 
 
 async def test_readiness_tells_the_state_of_each_part(serve: Serve) -> None:

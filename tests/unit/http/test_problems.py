@@ -33,7 +33,7 @@ class Talk(RequestModel):
 
 class Sleep(RequestModel):
     type: Literal["sleep"]
-    duration: int = Field(ge=0, le=1000)
+    duration: int = Field(ge=0, le=3_600_000)
 
 
 class Body(RequestModel):
@@ -95,9 +95,9 @@ def problem(body: object) -> InvalidArgument:
         ),
         ({"actions": [{"type": "sleep", "duration": 1.5}]}, "actions[0].duration", "whole number"),
         (
-            {"actions": [{"type": "sleep", "duration": 1001}]},
+            {"actions": [{"type": "sleep", "duration": 3600001}]},
             "actions[0].duration",
-            "must be at most 1000, not 1001",
+            "must be at most 3600000, not 3600001",
         ),
         ({"variables": {"a": 1}}, "variables.a", "must be a string"),
         ({"flow_id": "nonsense"}, "flow_id", "must be a UUID such as"),
