@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 BEEP_HERTZ = 1000
 BEEP_MS = 400
 AUDIO = "ringline.media.workers.audio"
-START_SECONDS = 15.0
+START_SECONDS = 40.0
 
 
 class MediaLibrary:

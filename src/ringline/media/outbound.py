@@ -85,6 +85,7 @@ class GuardedConnector(aiohttp.TCPConnector):
             use_dns_cache=False,
             force_close=True,
             limit=limit,
+            limit_per_host=max(1, limit // 4),  # one slow host must not use up all
             socket_factory=self._socket,
         )
 

@@ -17,7 +17,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 MAX_ANSWER_BYTES = 65_536
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 STOP_SECONDS = 1.0
 
 
@@ -133,8 +133,13 @@ class WorkerPool:
             await asyncio.shield(self._end(worker))
             raise WorkerCrashed(f"{self._module}: closed")
         try:
-            async with asyncio.timeout(START_SECONDS):
+            async with asyncio.timeout(START_SECONDS) as limit:
                 await worker.answer()
+        except TimeoutError:
+            await asyncio.shield(self._end(worker))
+            if limit.expired():
+                raise WorkerCrashed(f"{self._module} was not ready within {START_SECONDS:g} s") from None
+            raise
         except BaseException:
             await asyncio.shield(self._end(worker))
             raise

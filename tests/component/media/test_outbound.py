@@ -298,3 +298,25 @@ async def test_bodies_are_bounded_by_what_is_said_and_by_what_comes() -> None:
             with pytest.raises(BodyTooLarge, match=words):
                 async with outbound.open("GET", str(server.make_url(path)), timeout_seconds=5) as response:
                     await outbound.read(response, 100)
+
+
+async def test_one_slow_host_does_not_use_up_all_connections(site: Site) -> None:
+    async def hang(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(2)
+
+    server, url = await raw_server(hang)
+    outbound = OutboundClient(AddressGuard([ALLOWED]), limit=8)
+
+    async def wait_for_nothing() -> None:
+        with pytest.raises(OutboundTimeout):
+            async with outbound.open("GET", url, timeout_seconds=1.0):
+                pass
+
+    async with server:
+        slow = [asyncio.create_task(wait_for_nothing()) for _ in range(20)]
+        await asyncio.sleep(0.2)
+        started = time.monotonic()
+        assert await get(outbound, f"{site.url}/quick") == "GET /quick"
+        assert time.monotonic() - started < 0.7
+        await asyncio.gather(*slow)
+        await outbound.close()

@@ -210,6 +210,20 @@ async def test_closing_ends_jobs_under_way(program: str) -> None:
             await run(workers, "talk")
 
 
+async def test_a_program_that_never_gets_ready(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow_worker.py").write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.setattr(worker, "START_SECONDS", 0.3)
+    async with pool("slow_worker") as workers:
+        with pytest.raises(WorkerCrashed, match="not ready within"):
+            await workers.warm()
+        with pytest.raises(WorkerCrashed, match="not ready within"):
+            await run(workers, "talk")
+        with pytest.raises(WorkerCrashed, match="too long"):
+            await run(workers, "talk", seconds=0.1)
+
+
 async def test_a_program_that_does_not_exist(program: str) -> None:
     async with pool("ringline.media.workers.nothing") as workers:
         with pytest.raises(WorkerCrashed):

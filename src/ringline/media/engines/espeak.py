@@ -18,7 +18,7 @@ from ..worker import WorkerBusy, WorkerError, WorkerPool, WorkerRefused
 from .base import Capabilities, EngineBusy, EngineFailed, EngineRefused, SpeechEngine
 
 WORDS_PER_MINUTE = 165
-START_SECONDS = 10.0
+START_SECONDS = 30.0
 
 
 class EspeakEngine(SpeechEngine):
