@@ -57,6 +57,7 @@ class Journal:
         self._live = live
         self._flow_store = flow_store
         self._calls: dict[UUID, Call] = {}
+        self._writing: dict[UUID, Call] = {}
         self._flows: dict[UUID, FlowRecord] = {}
         self._states: dict[UUID, Call] = {}
         self._wake_database = asyncio.Event()
@@ -91,7 +92,7 @@ class Journal:
 
     def pending(self, call_id: UUID) -> Call | None:
         """A call whose last change has not reached PostgreSQL."""
-        return self._calls.get(call_id)
+        return self._calls.get(call_id) or self._writing.get(call_id)
 
     async def start(self) -> None:
         self._tasks = [
@@ -131,6 +132,8 @@ class Journal:
         while self._calls or self._flows:
             calls = [self._calls[key] for key in list(self._calls)[:BATCH]]
             flows = [self._flows[key] for key in list(self._flows)[:BATCH]]
+            # until it is committed the row is older than the call
+            self._writing = {call.id: call for call in calls}
             for call in calls:
                 del self._calls[call.id]
             for flow in flows:
@@ -142,6 +145,8 @@ class Journal:
                 self._calls = {call.id: call for call in calls} | self._calls
                 self._flows = {flow.id: flow for flow in flows} | self._flows
                 raise
+            finally:
+                self._writing = {}
         if not self._calls and not self._flows:
             self._idle.set()
 

@@ -129,7 +129,7 @@ class CallService:
         """A call of the customer, live or from the table, and the action it is at. Raises ``NotFound``."""
         live = self._switchboard.live(call_id) or self._journal.pending(call_id)
         if live is not None and live.customer_id == customer_id and live.tm_delete is None:
-            return live, self._flows.current(call_id)
+            return live, None if live.ended else self._flows.current(call_id)
         row = None
         if live is None:
             async with self._database.connect() as connection:
