@@ -29,6 +29,7 @@ class Files:
         app.router.add_get("/endless.wav", self._endless)
         app.router.add_get("/dripping.wav", self._dripping)
         app.router.add_get("/away.wav", self._away)
+        app.router.add_get("/loop.wav", self._loop)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.address, 0)
@@ -71,6 +72,11 @@ class Files:
         """To the same port of an address that is forbidden."""
         self.hits[request.path] += 1
         raise web.HTTPFound(request.query["to"])
+
+    async def _loop(self, request: web.Request) -> web.Response:
+        """To itself."""
+        self.hits[request.path] += 1
+        raise web.HTTPFound(request.path)
 
     async def _pour(
         self,

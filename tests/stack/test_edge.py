@@ -139,6 +139,17 @@ async def test_a_known_source_is_told_that_its_dialog_is_gone(edge: Edge) -> Non
     assert (await edge.asterisk.final(lost.call_id, "BYE")).status == 481
 
 
+@pytest.mark.parametrize("method", ["REGISTER", "MESSAGE", "SUBSCRIBE", "PUBLISH", "INFO", "REFER"])
+async def test_a_provider_may_only_call(edge: Edge, method: str) -> None:
+    provider, _ = await edge.provider(None)
+    heard = len(edge.asterisk.received)
+    begun = dialog(provider, f"sip:{OWN}@{edge.domain}")
+    provider.send(begun.text(method), edge.port)
+    answer = await provider.final(begun.call_id, method)
+    assert (answer.status, answer.one("allow")) == (405, "INVITE, ACK, CANCEL, BYE, OPTIONS")
+    assert len(edge.asterisk.received) == heard
+
+
 async def test_a_loop_ends(edge: Edge) -> None:
     provider, _ = await edge.provider(None)
     begun = edge.call(OWN, "Max-Forwards: 0", caller=provider)

@@ -1,0 +1,188 @@
+"""The commands of VoIPBIN's call tutorial (``seed_page/``), run as they stand there with host and token replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.stack.audio import RATE, find, read_prompt, read_wav
+from tests.stack.product import Json, Product, digits, number
+
+HOST = "https://api.voipbin.net"
+TOKEN = "<YOUR_AUTH_TOKEN>"
+PAGE = Path(__file__).with_name("seed_page")
+DIALLED = "+15559876543"
+ZERO = "00000000-0000-0000-0000-000000000000"
+
+# The keys of a call in the tutorial's answers.
+KEYS = {
+    *(
+        "id",
+        "customer_id",
+        "flow_id",
+        "activeflow_id",
+        "type",
+        "master_call_id",
+        "chained_call_ids",
+        "recording_id",
+    ),
+    *("recording_ids", "groupcall_id", "source", "destination", "status", "direction", "mute_direction"),
+    *(
+        "hangup_by",
+        "hangup_reason",
+        "tm_progressing",
+        "tm_ringing",
+        "tm_hangup",
+        "tm_create",
+        "tm_update",
+        "tm_delete",
+    ),
+}
+PARTY = {"type": "tel", "target_name": "", "name": "", "detail": ""}
+
+
+@pytest.fixture(scope="module")
+async def token(product: Product) -> str:
+    """Of ``POST /auth/login``, as the tutorial's prerequisites say."""
+    body = {
+        "username": product.env["RINGLINE_ADMIN_USERNAME"],
+        "password": product.env["RINGLINE_ADMIN_PASSWORD"],
+    }
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{product.env['RINGLINE_API_URL']}/auth/login", json=body) as response,
+    ):
+        answer = await response.json()
+        assert response.status == 200, answer
+        return str(answer["token"])
+
+
+async def paste(product: Product, token: str, name: str, **replaced: str) -> Any:
+    """Run a command of the page in a shell. ``replaced`` are its other placeholders. The decoded answer."""
+    command = (PAGE / f"{name}.sh").read_text()
+    assert HOST in command
+    assert TOKEN in command
+    command = command.replace(HOST, product.env["RINGLINE_API_URL"]).replace(TOKEN, token)
+    for placeholder, value in replaced.items():
+        old = placeholder if name == "get_call" else f"<{placeholder.replace('_', '-')}>"
+        assert old in command
+        command = command.replace(old, value)
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    output, errors = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 0, errors.decode()
+    return json.loads(output)
+
+
+def check_new(answer: Any, *, to: str = DIALLED) -> Json:
+    """The answer has the shape and the values of those on the page."""
+    assert isinstance(answer, list)
+    (call,) = answer
+    assert call.keys() >= KEYS
+    assert call["source"] == {**PARTY, "target": "+15551234567"}
+    assert call["destination"] == {**PARTY, "target": to}
+    assert (call["type"], call["status"], call["direction"]) == ("flow", "dialing", "outgoing")
+    for name in ("master_call_id", "recording_id", "groupcall_id"):
+        assert call[name] == ZERO
+    assert (call["chained_call_ids"], call["recording_ids"]) == ([], [])
+    assert (call["hangup_by"], call["hangup_reason"], call["mute_direction"]) == ("", "", "")
+    assert {call[f"tm_{name}"] for name in ("progressing", "ringing", "hangup", "update", "delete")} == {None}
+    return dict(call)
+
+
+@pytest.fixture(scope="module")
+async def done(product: Product, token: str) -> dict[str, tuple[Json, Json]]:
+    """All calls of the page that need no other resource, placed at once: the first answer and the final record."""
+
+    async def follow(name: str) -> tuple[Json, Json]:
+        call = check_new(await paste(product, token, name))
+        return call, await product.ended(call, within=75)
+
+    names = ("talk", "anonymous", "play", "talk_and_digits")
+    return dict(zip(names, await asyncio.gather(*(follow(name) for name in names)), strict=True))
+
+
+async def _line(product: Product, record: Json) -> Json:
+    """The carrier's line of this call: the tutorial dials one number all the time."""
+    async with product.database.connect() as connection:
+        query = "SELECT sip_call_id FROM calls WHERE id = '" + record["id"] + "'"
+        sip_call_id = (await connection.exec_driver_sql(query)).scalar_one()
+    (line,) = [line for line in product.lines(DIALLED) if line["sip_call_id"] == sip_call_id]
+    return line
+
+
+async def test_simple_outbound_call_with_tts(product: Product, done: dict[str, tuple[Json, Json]]) -> None:
+    _, record = done["talk"]
+    assert (record["hangup_by"], record["hangup_reason"], record["failures"]) == ("local", "normal", [])
+    recording = read_wav(product.recording(await _line(product, record)))
+    # 158 characters: the only rendered speech of about that length that is in the recording
+    prompts = [read_prompt(path) for path in product.prompts()]
+    heard = [
+        prompt.size / RATE
+        for prompt in prompts
+        if prompt.size > 3 * RATE and find(recording, prompt).peak > 0.9
+    ]
+    assert len(heard) == 1, heard
+    assert 7 < heard[0] < 16
+
+
+async def test_anonymous_outbound_call(product: Product, done: dict[str, tuple[Json, Json]]) -> None:
+    _, record = done["anonymous"]
+    assert (record["hangup_by"], record["hangup_reason"], record["failures"]) == ("local", "normal", [])
+    line = await _line(product, record)
+    assert (line["from_display"], line["from_uri"]) == ("Anonymous", "sip:anonymous@anonymous.invalid")
+    assert line["privacy"] == "id"
+    assert "+15551234567" in line["p_asserted_identity"]
+    assert line["tm_answer"] is not None
+
+
+async def test_simple_outbound_call_with_media_file_play(
+    product: Product, done: dict[str, tuple[Json, Json]]
+) -> None:
+    """The file is on the public network: where there is none, the call says so and ends in good order."""
+    _, record = done["play"]
+    assert (record["hangup_by"], record["hangup_reason"]) == ("local", "normal")
+    assert (await _line(product, record))["tm_answer"] is not None
+    for failure in record["failures"]:
+        assert (failure["type"], failure["reason"]) in {("play", "FETCH_FAILED"), ("play", "FETCH_TIMEOUT")}
+
+
+async def test_simple_outbound_call_with_talk_and_digits_send(
+    product: Product, done: dict[str, tuple[Json, Json]]
+) -> None:
+    _, record = done["talk_and_digits"]
+    assert (record["hangup_by"], record["hangup_reason"], record["failures"]) == ("local", "normal", [])
+    assert (await _line(product, record))["dtmf"] == "1234567890"
+
+
+async def test_simple_outbound_call_with_an_existing_flow(product: Product, token: str) -> None:
+    flow_id, to = await product.store_flow(digits("2468")), number()
+    answer = await paste(
+        *(product, token, "stored_flow"),
+        your_source_number="+15551234567",
+        your_destination_number=to,
+        your_flow_id=flow_id,
+    )
+    call = check_new(answer, to=to)
+    assert call["flow_id"] == flow_id
+    assert (await product.ended(call))["hangup_reason"] == "normal"
+    assert (await product.line(to))["dtmf"] == "2468"
+
+
+async def test_get_call_list(product: Product, token: str, done: dict[str, tuple[Json, Json]]) -> None:
+    page = await paste(product, token, "list_calls")
+    assert page.keys() == {"result", "next_page_token"}
+    assert all(call.keys() >= KEYS for call in page["result"])
+    assert {record["id"] for _, record in done.values()} <= {call["id"] for call in page["result"]}
+
+
+async def test_get_specific_call(product: Product, token: str, done: dict[str, tuple[Json, Json]]) -> None:
+    _, record = done["talk"]
+    shown = await paste(product, token, "get_call", **{"f457951b-9918-44af-a834-2216b1cc31bc": record["id"]})
+    assert shown == record
