@@ -17,15 +17,19 @@ from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidState, InvalidStatus, ProtocolError
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
+from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from .errors import AriError, ConnectionLost, Unauthorized, error_for
+from .frames import FrameCutter
 
 log = structlog.get_logger(__name__)
 
 MAX_MESSAGE = 16 * 1024 * 1024
 """Bytes in one message. A list of ten thousand channels is some 8 MB."""
+
+MAX_HANDSHAKE = 64 * 1024
 
 CLOSE_TIMEOUT = 1.0
 """Seconds that the other side gets to finish a closing handshake."""
@@ -49,6 +53,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._fragments: list[bytes] = []
+        self._cutter = FrameCutter(MAX_MESSAGE)
+        self._answer = b""
         self._flush_scheduled = False
         self._reason = ""
         self._lost = False
@@ -154,6 +160,30 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.last_received = self._loop.time()
         self.ping_sent = None
+        if not self._opened.done():
+            data = self._handshake(data)
+        for is_text, content in self._cutter.feed(data):
+            if is_text:
+                self._deliver(content)
+            else:
+                self._parse(content)
+
+    def _handshake(self, data: bytes) -> bytes:
+        """Hands the answer to our request to the protocol; returns what follows it, which is frames."""
+        self._answer += data
+        head, separator, rest = self._answer.partition(b"\r\n\r\n")
+        if not separator:
+            if len(head) > MAX_HANDSHAKE:
+                self.abort("the answer to the handshake does not end")
+            return b""
+        self._answer = b""
+        self._parse(head + separator)
+        if self._protocol.state is State.OPEN:
+            return rest
+        self._parse(rest)  # the body of a refusal
+        return b""
+
+    def _parse(self, data: bytes) -> None:
         protocol = self._protocol
         protocol.receive_data(data)
         for event in protocol.events_received():
