@@ -36,6 +36,7 @@ from ringline.customers import (
     customer_routes,
     login_routes,
 )
+from ringline.errors import RinglineError
 from ringline.flows import http as flows_http
 from ringline.flows import store as flow_store
 from ringline.flows.definitions import FlowDefinitions
@@ -113,6 +114,7 @@ class Controller:
         self.readiness = Readiness()
         self._closing: list[tuple[str, Close]] = []
         self._housekeeper: asyncio.Task[None] | None = None
+        self._reload: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start every part; what was started is stopped again by ``close`` even when a later one fails."""
@@ -136,6 +138,8 @@ class Controller:
         self._on_close("manager", self.manager.close)
         self._on_close("flows", self.flows.close)
         self._housekeeper = asyncio.create_task(self._keep_house(), name="housekeeper")
+        # what Kamailio read at its own start may be older than what the seed wrote since
+        self._reload = asyncio.create_task(self._reload_kamailio(), name="kamailio-reload")
         server = Server(self._application(), self._settings.api_host, self._settings.api_port)
         await server.start()
         self._on_close("http", server.close)
@@ -157,8 +161,9 @@ class Controller:
     async def close(self) -> None:
         """Stop in reverse order; a part that fails to stop does not keep the others from it."""
         self.switchboard.close()
-        if self._housekeeper is not None:
-            self._housekeeper.cancel()
+        for task in (self._housekeeper, self._reload):
+            if task is not None:
+                task.cancel()
         for name, close in reversed(self._closing):
             try:
                 async with asyncio.timeout(10.0):
@@ -238,6 +243,12 @@ class Controller:
             await flow_store.finish_activeflows(connection, now, "controller_restarted")
         if unfinished:
             log.warning("calls_interrupted", calls=len(unfinished))
+
+    async def _reload_kamailio(self) -> None:
+        try:
+            await self.kamailio.reload_routes()
+        except RinglineError as error:
+            log.warning("kamailio_not_reloaded", error=error.message)
 
     async def _keep_house(self) -> None:
         loop = asyncio.get_running_loop()

@@ -22,7 +22,7 @@ from .base import Capabilities, EngineBusy, EngineFailed, EngineRefused, SpeechE
 log = structlog.get_logger(__name__)
 
 PROGRAM = "ringline.media.workers.piper"
-RENDERING = 2  # raise when the worker makes other sound of the same request
+RENDERING = 3  # raise when the worker makes other sound of the same request
 
 
 class PiperEngine(SpeechEngine):

@@ -20,9 +20,9 @@ from ringline.media.workers.serve import Job, Refused, serve
 
 # Piper brings each sentence to full scale; telephone speech sits near -19 dBov, where espeak's is, too.
 LEVEL = 0.6
-SENTENCE_GAP_MS = 120
-# The voice was recorded reading at leisure (150 words a minute); announcements are spoken at some 190.
-TEMPO = 1.3
+SENTENCE_GAP_MS = 100
+# The voice was recorded reading at leisure (150 words a minute); announcements are spoken at some 200.
+TEMPO = 1.4
 
 Samples = NDArray[np.float32]
 
