@@ -52,6 +52,7 @@ log = structlog.get_logger(__name__)
 
 RESTARTED = "the controller was restarted"
 HOUSEKEEPING_SECONDS = 1.0
+EDGE_SECONDS = 10.0
 IDEMPOTENCY_SWEEP_SECONDS = 3600.0
 
 Close = Callable[[], Awaitable[None]]
@@ -252,7 +253,7 @@ class Controller:
 
     async def _keep_house(self) -> None:
         loop = asyncio.get_running_loop()
-        next_sweep = loop.time()
+        next_sweep = next_edge = loop.time()
         while True:
             due = loop.time() + HOUSEKEEPING_SECONDS
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
@@ -263,12 +264,20 @@ class Controller:
             for status in Status:
                 if status is not Status.HANGUP:
                     metrics.calls_live.labels(status.value).set(counted[status])
+            if loop.time() >= next_edge:
+                next_edge = loop.time() + EDGE_SECONDS
+                await self._read_edge()
             if loop.time() >= next_sweep:
                 next_sweep = loop.time() + IDEMPOTENCY_SWEEP_SECONDS
                 try:
                     await self.idempotency.sweep()
                 except Exception as error:  # noqa: BLE001 - swept the next time
                     log.warning("idempotency_sweep_failed", error=repr(error))
+
+    async def _read_edge(self) -> None:
+        with contextlib.suppress(RinglineError):
+            for event, count in (await self.kamailio.statistics()).items():
+                telemetry.edge_events.labels(event).set(count)
 
     def _on_close(self, name: str, close: Close) -> None:
         self._closing.append((name, close))

@@ -29,6 +29,12 @@ ari_reconnects = Counter(
     "ringline_ari_reconnects", "Connections to Asterisk that came back.", registry=registry
 )
 ari_connected = Gauge("ringline_ari_connected", "1 while Asterisk's events arrive.", registry=registry)
+edge_events = Gauge(
+    "ringline_edge_events",
+    "What Kamailio counted since its start: strangers, failovers, calls without a route, ...",
+    ["event"],
+    registry=registry,
+)
 media_seconds = Histogram(
     "ringline_media_seconds",
     "How long speech and files took to make.",
