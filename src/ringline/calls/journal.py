@@ -129,9 +129,12 @@ class Journal:
                 wake.set()
 
     async def _write_database(self) -> None:
-        while self._calls or self._flows:
+        # what changes meanwhile waits for the next turn, or each call would be written at each of its events
+        for _ in range(1 + max(len(self._calls), len(self._flows)) // BATCH):
             calls = [self._calls[key] for key in list(self._calls)[:BATCH]]
             flows = [self._flows[key] for key in list(self._flows)[:BATCH]]
+            if not calls and not flows:
+                break
             # until it is committed the row is older than the call
             self._writing = {call.id: call for call in calls}
             for call in calls:
@@ -167,16 +170,17 @@ class Journal:
     async def _write_live(self) -> None:
         states, self._states = self._states, {}
         try:
+            # one command for all of them where Redis has one: the client's work is by command
             async with self._live.client.pipeline(transaction=False) as pipeline:
-                for call in states.values():
-                    key = f"{KEY}{call.id}"
-                    if call.ended:
-                        pipeline.delete(key)
-                        pipeline.srem(LIVE_SET, str(call.id))
-                    else:
+                if lasting := [call for call in states.values() if not call.ended]:
+                    for call in lasting:
                         # asyncpg has a UUID class of its own, which orjson does not know
-                        pipeline.set(key, orjson.dumps(call.row(), default=str), ex=LIVE_SECONDS)
-                        pipeline.sadd(LIVE_SET, str(call.id))
+                        row = orjson.dumps(call.row(), default=str)
+                        pipeline.set(f"{KEY}{call.id}", row, ex=LIVE_SECONDS)
+                    pipeline.sadd(LIVE_SET, *(str(call.id) for call in lasting))
+                if ended := [str(call.id) for call in states.values() if call.ended]:
+                    pipeline.delete(*(f"{KEY}{call_id}" for call_id in ended))
+                    pipeline.srem(LIVE_SET, *ended)
                 await pipeline.execute()
         except BaseException:
             self._states = states | self._states

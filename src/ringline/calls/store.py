@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ringline.storage import metadata
+from ringline.storage import bulk, metadata
 
 _uuids = postgresql.ARRAY(sa.Uuid())
 _zero = sa.text("'00000000-0000-0000-0000-000000000000'::uuid")
@@ -68,25 +68,21 @@ calls = sa.Table(
 )
 
 _IMMUTABLE = {"id", "customer_id", "tm_create", "source", "destination", "direction", "type"}
-_insert = postgresql.insert(calls)
-_upsert = _insert.on_conflict_do_update(
-    index_elements=[calls.c.id],
-    set_={
-        column.name: _insert.excluded[column.name]
-        for column in calls.c
-        if column.name not in _IMMUTABLE | {"tm_delete"}
-    },
+_upsert = bulk.upsert(
+    calls,
+    [column.name for column in calls.c],
+    [column.name for column in calls.c if column.name not in _IMMUTABLE | {"tm_delete"}],
 )
 
 
 async def insert(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
     """Store new calls before anything is sent for them."""
-    await connection.execute(sa.insert(calls), list(rows))
+    await bulk.run(connection, _upsert, rows)
 
 
 async def write(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
     """Store calls as they stand, new or known: the last write of a call is its whole truth."""
-    await connection.execute(_upsert, list(rows))
+    await bulk.run(connection, _upsert, rows)
 
 
 async def get(connection: AsyncConnection, customer_id: UUID, call_id: UUID) -> sa.Row[Any] | None:

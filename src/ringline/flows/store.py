@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ringline.storage import metadata
+from ringline.storage import bulk, metadata
 
 _zero = sa.text("'00000000-0000-0000-0000-000000000000'::uuid")
 _empty = sa.text("''")
@@ -58,36 +58,36 @@ activeflows = sa.Table(
     sa.Index("ix_activeflows_reference", "reference_id"),
 )
 
-_insert = postgresql.insert(activeflows)
-_upsert = _insert.on_conflict_do_update(
-    index_elements=[activeflows.c.id],
-    set_={name: _insert.excluded[name] for name in ("status", "reason", "snapshot", "tm_update")},
+_CHANGING = ("status", "reason", "snapshot", "tm_update")
+_upsert = bulk.upsert(
+    activeflows,
+    (
+        "id",
+        "customer_id",
+        "flow_id",
+        "status",
+        "reason",
+        "reference_type",
+        "reference_id",
+        "on_complete_flow_id",
+        "actions",
+        "snapshot",
+        "tm_create",
+        "tm_update",
+    ),
+    _CHANGING,
 )
-_update = (
-    sa.update(activeflows)
-    .where(activeflows.c.id == sa.bindparam("_id"))
-    .values(
-        status=sa.bindparam("_status"),
-        reason=sa.bindparam("_reason"),
-        snapshot=sa.bindparam("_snapshot"),
-        tm_update=sa.bindparam("_tm_update"),
-    )
-)
+_update = bulk.update(activeflows, _CHANGING)
 
 
 async def insert_activeflows(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    await connection.execute(_upsert, list(rows))
+    """Store activeflows that may be new; ``rows`` are those of ``Activeflow.row``."""
+    await bulk.run(connection, _upsert, rows)
 
 
 async def update_activeflows(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
     """Write what changes while a flow runs; ``rows`` are those of ``Activeflow.row``."""
-    await connection.execute(
-        _update,
-        [
-            {f"_{name}": row[name] for name in ("id", "status", "reason", "snapshot", "tm_update")}
-            for row in rows
-        ],
-    )
+    await bulk.run(connection, _update, [{name: row[name] for name in ("id", *_CHANGING)} for row in rows])
 
 
 async def get_flow(connection: AsyncConnection, customer_id: UUID, flow_id: UUID) -> sa.Row[Any] | None:
