@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 # testcontainers' helper image (Ryuk) is not to be had without a registry; the fixtures clean up themselves.
@@ -27,9 +28,9 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
-def postgres_container() -> Iterator[tuple[DockerContainer, str]]:
-    """The container and the URL of its (empty) database. Its port stays the same when it is restarted."""
+@contextmanager
+def postgres_server() -> Iterator[tuple[DockerContainer, str]]:
+    """A container and the URL of its (empty) database. Its port stays the same when it is restarted."""
     port = free_port()
     container = (
         DockerContainer("postgres:18")
@@ -43,10 +44,10 @@ def postgres_container() -> Iterator[tuple[DockerContainer, str]]:
 
 
 @pytest.fixture(scope="session")
-async def postgres_url(postgres_container: tuple[DockerContainer, str]) -> str:
-    _, url = postgres_container
-    await until_postgres(url)
-    return url
+async def postgres_url() -> AsyncIterator[str]:
+    with postgres_server() as (_, url):
+        await until_postgres(url)
+        yield url
 
 
 async def until_postgres(url: str) -> None:

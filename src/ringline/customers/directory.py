@@ -48,18 +48,11 @@ class CustomerDirectory(Mirror[Customer]):
     """All customers that were not deleted."""
 
     def __init__(self, database: Database) -> None:
-        self._labels: dict[str, Customer] = {}
-        super().__init__(database, customers, _customer)
+        super().__init__(database, customers, _customer, key=lambda customer: customer.domain_label)
 
     def by_label(self, label: str) -> Customer | None:
         """The customer of a SIP domain label such as ``test``."""
-        return self._labels.get(label.lower())
-
-    def _added(self, entry: Customer) -> None:
-        self._labels[entry.domain_label] = entry
-
-    def _removed(self, entry: Customer) -> None:
-        self._labels.pop(entry.domain_label, None)
+        return self.by_key(label.lower())
 
 
 class AgentDirectory(Mirror[Agent]):
@@ -73,18 +66,11 @@ class AccesskeyDirectory(Mirror[Accesskey]):
     """All access keys that were not deleted, expired ones among them."""
 
     def __init__(self, database: Database) -> None:
-        self._hashes: dict[bytes, Accesskey] = {}
-        super().__init__(database, accesskeys, _accesskey)
+        super().__init__(database, accesskeys, _accesskey, key=lambda accesskey: accesskey.token_hash)
 
     def by_hash(self, token_hash: bytes) -> Accesskey | None:
         """The key whose token has this SHA-256."""
-        return self._hashes.get(token_hash)
-
-    def _added(self, entry: Accesskey) -> None:
-        self._hashes[entry.token_hash] = entry
-
-    def _removed(self, entry: Accesskey) -> None:
-        self._hashes.pop(entry.token_hash, None)
+        return self.by_key(token_hash)
 
 
 def _customer(row: Any) -> Customer:

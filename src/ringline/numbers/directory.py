@@ -28,26 +28,16 @@ class NumberDirectory(Mirror[Number]):
     """All numbers that were not deleted."""
 
     def __init__(self, database: Database) -> None:
-        self._numbers: dict[str, Number] = {}
-        super().__init__(database, numbers, _number)
+        super().__init__(database, numbers, _number, key=lambda number: number.number)
 
     def by_number(self, number: str) -> Number | None:
         """The number of this E.164 text, whoever owns it."""
-        return self._numbers.get(number)
+        return self.by_key(number)
 
     def owned(self, customer_id: UUID, number: str) -> Number | None:
         """The number of this E.164 text, if it is the customer's."""
-        found = self._numbers.get(number)
+        found = self.by_key(number)
         return found if found is not None and found.customer_id == customer_id else None
-
-    def _added(self, entry: Number) -> None:
-        self._numbers[entry.number] = entry
-
-    def _removed(self, entry: Number) -> None:
-        # A number that was deleted and bought again may already stand here under its new id.
-        known = self._numbers.get(entry.number)
-        if known is not None and known.id == entry.id:
-            del self._numbers[entry.number]
 
 
 def _number(row: Any) -> Number:

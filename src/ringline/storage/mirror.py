@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
@@ -35,14 +35,22 @@ class Mirror(Generic[E]):
 
     The channel's payload is the id of the row that changed (trigger ``ringline_notify``). While PostgreSQL is
     away the last known rows are served; after a reconnect all are read again. Lookups are plain dictionary
-    reads; subclasses keep further indexes in ``_added`` and ``_removed``.
+    reads, by id and by ``key``: something else that is unique among the live rows.
     """
 
-    def __init__(self, database: Database, table: Table, build: Callable[[Any], E]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        table: Table,
+        build: Callable[[Any], E],
+        key: Callable[[E], Hashable] | None = None,
+    ) -> None:
         self._database = database
         self._table = table
         self._build = build
+        self._key = key or (lambda entry: entry.id)
         self._rows: dict[UUID, E] = {}
+        self._keyed: dict[Hashable, E] = {}
         self._changed: set[UUID] = set()
         self._refresher: asyncio.Task[None] | None = None
         # One read at a time: an older answer must not be put over a newer one.
@@ -67,6 +75,10 @@ class Mirror(Generic[E]):
     def by_id(self, row_id: UUID) -> E | None:
         """The live row of this id."""
         return self._rows.get(row_id)
+
+    def by_key(self, key: Hashable) -> E | None:
+        """The live row of this key."""
+        return self._keyed.get(key)
 
     def all(self) -> Iterable[E]:
         """All live rows, in no order."""
@@ -125,19 +137,12 @@ class Mirror(Generic[E]):
                     self._put(entry)
 
     def _put(self, entry: E) -> None:
-        known = self._rows.get(entry.id)
-        if known is not None:
-            self._removed(known)
+        self._drop(entry.id)
         self._rows[entry.id] = entry
-        self._added(entry)
+        self._keyed[self._key(entry)] = entry
 
     def _drop(self, row_id: UUID) -> None:
         known = self._rows.pop(row_id, None)
-        if known is not None:
-            self._removed(known)
-
-    def _added(self, entry: E) -> None:
-        """Index a row that is now known."""
-
-    def _removed(self, entry: E) -> None:
-        """Forget a row, or its version before a change."""
+        # What was deleted and made again already stands under its key with the new id.
+        if known is not None and self._keyed.get(self._key(known)) is known:
+            del self._keyed[self._key(known)]

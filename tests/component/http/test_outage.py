@@ -8,8 +8,7 @@ from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 from sqlalchemy import insert
-from testcontainers.core.container import DockerContainer
-from tests.component.conftest import free_port, until_postgres
+from tests.component.conftest import postgres_server, until_postgres
 from tests.component.http.conftest import open_api
 
 from ringline.http import utc_now
@@ -25,15 +24,7 @@ async def _until(condition: Callable[[], Awaitable[bool]], seconds: float = 10) 
 
 
 async def test_requests_are_refused_for_the_moment_and_served_again() -> None:
-    port = free_port()
-    container = (
-        DockerContainer("postgres:18")
-        .with_env("POSTGRES_USER", "ringline")
-        .with_env("POSTGRES_PASSWORD", "ringline")
-        .with_bind_ports(5432, port)
-    )
-    url = f"postgresql+asyncpg://ringline:ringline@127.0.0.1:{port}/ringline"
-    with container:
+    with postgres_server() as (container, url):
         await until_postgres(url)
         await migrate.upgrade(url)
         database = Database(url)

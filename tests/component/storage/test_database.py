@@ -7,8 +7,7 @@ import time
 
 import pytest
 from sqlalchemy import text
-from testcontainers.core.container import DockerContainer
-from tests.component.conftest import free_port, until_postgres
+from tests.component.conftest import free_port, postgres_server, until_postgres
 
 from ringline.storage import Database, DatabaseUnavailable
 
@@ -94,15 +93,7 @@ async def test_work_is_repeated_once_when_the_connection_is_lost_under_it(postgr
 
 
 async def test_the_server_restarts() -> None:
-    port = free_port()
-    container = (
-        DockerContainer("postgres:18")
-        .with_env("POSTGRES_USER", "ringline")
-        .with_env("POSTGRES_PASSWORD", "ringline")
-        .with_bind_ports(5432, port)
-    )
-    url = f"postgresql+asyncpg://ringline:ringline@127.0.0.1:{port}/ringline"
-    with container:
+    with postgres_server() as (container, url):
         await until_postgres(url)
         database = Database(url)
         try:

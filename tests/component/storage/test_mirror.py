@@ -96,3 +96,20 @@ async def test_a_refresh_without_a_database_keeps_what_is_known(world: World) ->
     assert world.directory.by_id(customer_id) is not None
     world.directory._database = kept
     await gone.close()
+
+
+async def test_what_is_deleted_and_made_again_is_found_under_its_new_id(world: World) -> None:
+    label = uuid4().hex
+    old = await world.insert(label)
+    await until(lambda: world.directory.by_label(label) is not None)
+    new = uuid4()
+    async with world.database.begin() as connection:
+        await connection.execute(update(customers).where(customers.c.id == old).values(tm_delete=utc_now()))
+        await connection.execute(customers.insert().values(id=new, domain_label=label, tm_create=utc_now()))
+    await until(lambda: world.directory.by_id(old) is None and world.directory.by_id(new) is not None)
+    found = world.directory.by_label(label)
+    assert found is not None
+    assert found.id == new
+    for order in ((old, new), (new, old)):
+        await asyncio.gather(*(world.directory.refresh(customer_id) for customer_id in order))
+        assert world.directory.by_label(label) == found
