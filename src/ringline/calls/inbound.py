@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
@@ -22,6 +23,8 @@ from ringline.sip.cause import Cause
 log = structlog.get_logger(__name__)
 
 _ARGUMENTS = 6
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+"""A display name may say anything; what no database and no log takes is left out."""
 
 
 class Inbound:
@@ -41,7 +44,7 @@ class Inbound:
         ``args`` come from Asterisk's dialplan (``asterisk-config/extensions.conf``), URI-encoded: dialled number,
         kind of source, provider, From, P-Asserted-Identity, Privacy.
         """
-        values = [unquote(value) for value in args] + [""] * (_ARGUMENTS - len(args))
+        values = [_CONTROL.sub("", unquote(value)) for value in args] + [""] * (_ARGUMENTS - len(args))
         dialled, kind, _, from_header, asserted, privacy = values[:_ARGUMENTS]
         number = self._numbers.by_number(dialled)
         refusal: tuple[str, Cause] | None = None

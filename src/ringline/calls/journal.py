@@ -14,9 +14,9 @@ from uuid import UUID
 import orjson
 import structlog
 
-from ringline.calls import store
+from ringline.calls import metrics, store
 from ringline.calls.call import Call
-from ringline.storage import Database, Live
+from ringline.storage import Database, DatabaseUnavailable, Live
 
 log = structlog.get_logger(__name__)
 
@@ -142,7 +142,7 @@ class Journal:
             for flow in flows:
                 del self._flows[flow.id]
             try:
-                await self._write_batch(calls, flows)
+                await self._write_batch_or_each(calls, flows)
             except BaseException:
                 # what changed again meanwhile is marked already and newer
                 self._calls = {call.id: call for call in calls} | self._calls
@@ -152,6 +152,26 @@ class Journal:
                 self._writing = {}
         if not self._calls and not self._flows:
             self._idle.set()
+
+    async def _write_batch_or_each(self, calls: list[Call], flows: list[FlowRecord]) -> None:
+        """Write a batch; where PostgreSQL refuses what is in it, find the record that it refuses.
+
+        One record that can never be written must not keep all others from it: it is dropped, loudly.
+        """
+        try:
+            await self._write_batch(calls, flows)
+        except (DatabaseUnavailable, OSError, asyncio.CancelledError):
+            raise
+        except Exception as refused:
+            if len(calls) + len(flows) == 1:
+                metrics.records_dropped.inc()
+                log.exception("record_refused", id=str([*calls, *flows][0].id), error=repr(refused))
+                return
+            log.warning("batch_refused", error=repr(refused), records=len(calls) + len(flows))
+            for call in calls:
+                await self._write_batch_or_each([call], [])
+            for flow in flows:
+                await self._write_batch_or_each([], [flow])
 
     async def _write_batch(self, calls: list[Call], flows: list[FlowRecord]) -> None:
         call_rows = [call.row() for call in calls]

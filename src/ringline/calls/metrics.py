@@ -33,6 +33,9 @@ dial_seconds = Histogram(
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
     registry=registry,
 )
+records_dropped = Counter(
+    "ringline_journal_records_dropped", "Calls and flows that PostgreSQL refused to store.", registry=registry
+)
 journal_depth = Gauge(
     "ringline_journal_depth", "Calls and flows waiting to be written to PostgreSQL.", registry=registry
 )

@@ -136,3 +136,16 @@ async def test_many_calls_at_once_are_all_written(database: Database, journal: J
     async with database.connect() as connection:
         count = sa.select(sa.func.count()).where(store.calls.c.id.in_([call.id for call in calls]))
         assert (await connection.execute(count)).scalar_one() == len(calls)
+
+
+async def test_a_record_that_postgresql_refuses_keeps_no_other_from_being_written(
+    database: Database, journal: Journal
+) -> None:
+    good, bad, also_good = new_call(), new_call(), new_call()
+    bad.hangup_detail = "a NUL \x00 is in no text of PostgreSQL's"
+    for call in (good, bad, also_good):
+        journal.touch(call)
+    await settled(journal)
+    assert (await row(database, store.calls, good.id))["id"] == good.id
+    assert (await row(database, store.calls, also_good.id))["id"] == also_good.id
+    assert journal.depth == 0
