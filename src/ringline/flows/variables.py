@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from xml.sax.saxutils import escape
 
 from ringline.errors import InvalidArgument
 
@@ -49,7 +50,9 @@ def substitute(value: Any, lookup: Lookup) -> Any:
     if isinstance(value, str):
         if "${" not in value:
             return value
-        text = _REFERENCE.sub(lambda match: lookup(match[1].strip()), value)
+        # SSML is XML: what is put into it is text there and no markup
+        wrap = escape if value.lstrip().startswith("<speak") else str
+        text = _REFERENCE.sub(lambda match: wrap(lookup(match[1].strip())), value)
         if len(text) > MAX_RESULT:
             raise TooLong
         return text
