@@ -157,7 +157,10 @@ async def test_a_wrong_password_is_an_error_at_start(asterisk: FakeAsterisk) -> 
         await client.close()
 
 
-async def test_an_asterisk_without_rest_over_websocket_is_served_by_http(asterisk: FakeAsterisk) -> None:
+async def test_an_asterisk_without_rest_over_websocket_is_served_by_http(
+    asterisk: FakeAsterisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ringline.ari.sockets.PROBE_SECONDS", 0.5)
     asterisk.rest_over_websocket = False
     asterisk.route("POST", "channels/c1/answer", lambda call: (204, None))
     async with Client(asterisk.url, "test", "secret", "app") as client:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
@@ -31,6 +31,7 @@ frames = st.lists(
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(frames, st.lists(st.integers(min_value=1, max_value=5000), min_size=1, max_size=5))
 def test_frames_come_out_whole_however_they_arrive(
     sent: list[tuple[Opcode, bytes]], sizes: list[int]
