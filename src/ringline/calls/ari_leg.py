@@ -25,6 +25,10 @@ log = structlog.get_logger(__name__)
 
 PLAY_GRACE_SECONDS = 60.0
 """How much longer than its prompts a playback may take before it counts as lost."""
+PORTION_MS = 1000
+"""How long the keys of one request may take: a hang-up while a key is held is not noticed before they are through."""
+QUIET_MS = 100
+"""What Asterisk waits before the first key of a request, and between keys where it is told 0."""
 MAX_DIGITS = 256
 MAX_RESENDS = 3
 
@@ -95,15 +99,14 @@ class AriLeg:
 
     async def send_digits(self, digits: str, *, duration_ms: int, interval_ms: int) -> None:
         self._check()
-        try:
-            await self._send(
-                "POST", "dtmf", query={"dtmf": digits, "duration": duration_ms, "between": interval_ms}
-            )
-        except ari.NotFound as error:
-            raise LegGone from error
-        except ari.AriError as error:
-            raise LegError("DIGITS_FAILED", f"Asterisk did not take the digits: {error}") from error
-        await self.wait((len(digits) * duration_ms + (len(digits) - 1) * interval_ms) / 1000)
+        pause_ms = interval_ms or QUIET_MS
+        portion = max(1, PORTION_MS // (duration_ms + pause_ms))
+        for start in range(0, len(digits), portion):
+            keys = digits[start : start + portion]
+            # before the first key of each request Asterisk is quiet of its own accord
+            between_ms = pause_ms if portion > 1 else max(1, pause_ms - QUIET_MS)
+            await self._press(keys, duration_ms=duration_ms, between_ms=between_ms)
+            await self.wait((QUIET_MS + len(keys) * (duration_ms + between_ms)) / 1000)
 
     async def wait(self, seconds: float) -> None:
         self._check()
@@ -112,6 +115,16 @@ class AriLeg:
 
     def hang_up(self, reason: HangupReason = HangupReason.NORMAL) -> None:
         self._owner.hang_up(self.call, SIP_CAUSE_OF_REASON[reason])
+
+    async def _press(self, keys: str, *, duration_ms: int, between_ms: int) -> None:
+        try:
+            await self._send(
+                "POST", "dtmf", query={"dtmf": keys, "duration": duration_ms, "between": between_ms}
+            )
+        except ari.NotFound as error:
+            raise LegGone from error
+        except ari.AriError as error:
+            raise LegError("DIGITS_FAILED", f"Asterisk did not take the digits: {error}") from error
 
     # what the switchboard tells
 
