@@ -24,7 +24,6 @@ from .errors import (
     ShuttingDown,
     Unanswered,
     Unauthorized,
-    Unsupported,
 )
 from .events import Subscription
 from .playbacks import Playback
@@ -59,6 +58,5 @@ __all__ = [
     "Subscription",
     "Unanswered",
     "Unauthorized",
-    "Unsupported",
     "quote",
 ]

@@ -228,6 +228,10 @@ class AmiMonitor:
                 reason = error.message
                 self.refused = isinstance(error, Unauthorized)
                 (log.error if self.refused else log.info)("ami_connect_failed", error=reason)
+            except Exception as error:
+                # panoramisk meets bytes it does not expect in its own ways; the monitor goes on.
+                reason = repr(error)
+                log.exception("ami_session_failed")
             finally:
                 self._session = None
                 was_booted = self._booted.is_set()

@@ -169,7 +169,7 @@ class Client:
             return
         try:
             await self.description.load(self._rest)
-        except (AriError, KeyError, TypeError, ValueError) as error:
+        except (AriError, AttributeError, KeyError, TypeError, ValueError) as error:
             log.warning(
                 "ari_description_missing", error=str(error), hint="only typed operations can be called"
             )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote as _quote
 
 Scalar = str | int | float | bool
 Query = Mapping[str, "Scalar | Sequence[str] | None"]
+
+_PLAIN = re.compile(r"[A-Za-z0-9._~-]+")
 
 loads: Callable[[str | bytes], Any]
 dumps: Callable[[Any], bytes]
@@ -31,7 +34,7 @@ def quote(value: str) -> str:
 
     Asterisk wants ``%2F`` in the name of a recording in a sub-folder; a plain slash is a 404.
     """
-    return value if value.isalnum() and value.isascii() else _quote(value, safe="")
+    return value if _PLAIN.fullmatch(value) else _quote(value, safe="")
 
 
 def text(value: Scalar | Sequence[str]) -> str:

@@ -87,10 +87,6 @@ class Overloaded(AriError):
     retryable = True
 
 
-class Unsupported(AriError):
-    """This Asterisk does not offer the operation, or its description of its API could not be read."""
-
-
 _BY_STATUS: dict[int, type[AriError]] = {
     400: BadRequest,
     401: Unauthorized,

@@ -179,6 +179,10 @@ class Link:
             return str(error)
         except TimeoutError:
             return f"no WebSocket handshake within {CONNECT_TIMEOUT} s"
+        except Exception as error:
+            # Whatever it is: the next connection may do, and without this task there would be none.
+            log.exception("ari_session_failed", application=self.application)
+            return repr(error)
         finally:
             connection, self._connection = self._connection, None
             if connection is not None:

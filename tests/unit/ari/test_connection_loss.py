@@ -243,6 +243,31 @@ async def test_handlers_whose_object_ended_during_a_gap_are_forgotten(
     assert client.dispatcher.objects.older_than("playback", -1) == ["playing"]
 
 
+async def test_a_failure_of_our_own_does_not_end_the_reconnecting(
+    asterisk: FakeAsterisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+    from ringline.ari.sockets import Sockets
+
+    filtered = Sockets._filter
+
+    async def fail_once(sockets: Sockets) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise RuntimeError("ours")
+        await filtered(sockets)
+
+    monkeypatch.setattr(Sockets, "_filter", fail_once)
+    client = Client(asterisk.url, "test", "secret", "app", request_sockets=0, describe=False)
+    await client.start(timeout=5)
+    await client.close()
+    await client.close()
+    with pytest.raises(ConnectionLost):
+        await client.request("GET", "asterisk/ping")
+    assert calls == 2
+
+
 def test_everything_works_on_uvloop_too() -> None:
     """Its transports are other classes than asyncio's."""
 
