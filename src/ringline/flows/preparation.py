@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 PREPARED: Final = frozenset({"talk", "play", "beep"})
 """Actions worth preparing: those whose media takes time to make."""
+INSTANT: Final = frozenset({"answer", "hangup"})
+"""Actions that are over at once: nothing can be prepared meanwhile."""
 _LOOK_AHEAD = 3
 
 

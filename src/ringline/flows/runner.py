@@ -108,7 +108,10 @@ class Runner:
 
     def _prepare_next(self) -> None:
         """Render or fetch what comes next while the present action runs; a failure shows when it is its turn."""
-        upcoming = engine.upcoming(self._activeflow.actions, self._activeflow.snapshot)
+        snapshot = self._activeflow.snapshot
+        if snapshot.current is not None and snapshot.current["type"] in preparation.INSTANT:
+            return
+        upcoming = engine.upcoming(self._activeflow.actions, snapshot)
         self._preparing = preparation.begin(upcoming, self._ready, self._media)
 
     def _note(self, raw: RawAction | None, reason: str, message: str) -> None:

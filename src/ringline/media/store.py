@@ -46,6 +46,7 @@ class PromptStore:
 
     def __init__(self, root: Path, limit_bytes: int, *, clock: Callable[[], float] = time.time) -> None:
         self._root = root
+        self._folder = str(root)
         self._limit = limit_bytes
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
@@ -76,7 +77,7 @@ class PromptStore:
         entry = self._entries.get(name)
         if entry is None:
             return None
-        stem = self._root / name
+        stem = f"{self._folder}/{name}"
         try:
             narrow, wide = (os.stat(f"{stem}{suffix}").st_size for suffix in SUFFIXES)  # noqa: PTH116 - hot path
         except OSError:
@@ -90,7 +91,7 @@ class PromptStore:
             entry.touched = entry.used
             with contextlib.suppress(OSError):
                 os.utime(f"{stem}{SUFFIXES[0]}", (entry.used, entry.used))
-        return Prompt(str(stem), round(narrow / 8))
+        return Prompt(stem, round(narrow / 8))
 
     @contextlib.contextmanager
     def workspace(self) -> Iterator[Path]:

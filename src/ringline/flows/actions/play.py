@@ -40,10 +40,11 @@ class Play(Action):
     option: PlayOptions
 
     async def run(self, context: Context) -> Result:
-        fetches = [asyncio.ensure_future(context.media.file(url)) for url in self.option.stream_urls]
+        first, *others = self.option.stream_urls
+        fetches = [asyncio.ensure_future(context.media.file(url)) for url in others]
         faults: list[MediaFailed | LegError] = []
         try:
-            for fetch in fetches:
+            for fetch in (context.media.file(first), *fetches):
                 try:
                     prompt: Prompt = await fetch
                     await context.leg.play([prompt])
@@ -52,7 +53,8 @@ class Play(Action):
         finally:
             for fetch in fetches:
                 fetch.cancel()
-            await asyncio.gather(*fetches, return_exceptions=True)
+            if fetches:
+                await asyncio.gather(*fetches, return_exceptions=True)
         if faults:
             raise ActionFailed(faults[0].reason, "; ".join(str(fault) for fault in faults[:5]))
         return Next(waited=True)
