@@ -94,7 +94,8 @@ FAULTS: list[tuple[str, Change, list[str]]] = [
         ["destinations[0].type", "pigeon"],
     ),
     ("an unknown language", put(*OPTION, "language", value="xx-Klingon"), ["actions[0]", "language"]),
-    ("a reserved variable", put("variables", value={"voipbin.call.id": "x"}), ["voipbin"]),
+    ("101 variables", put("variables", value={f"v{n}": "" for n in range(101)}), ["variables", "100"]),
+    ("a variable of 33 KB", put("variables", value={"v": "x" * 33_000}), ["variables.v", "32768"]),
     # missing, empty, too many
     ("nobody to call", put("destinations", value=[]), ["destinations", "empty"]),
     ("nothing to do", put("actions", value=[]), ["actions", "flow_id"]),
