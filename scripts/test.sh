@@ -6,6 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 export RINGLINE_INSTANCE=test
 INSTANCE=test ENV_FILE=.env.test PROJECT=ringline-test VAR_DIR=./var/test
 LOGS=var/test/logs
+TIER_SECONDS=1500
 # commands the tests call, and Debian's package of each
 declare -A TOOLS=([espeak-ng]=espeak-ng)
 # testcontainers' helper image cannot be had without a registry; containers end with their fixture
@@ -35,7 +36,8 @@ tests() {
         echo "tests/$tier holds no tests"
         return 1
     fi
-    .venv/bin/pytest "tests/$tier" "$@"
+    # above pytest's own timeout of a test, which cannot break everything
+    timeout --kill-after=20 "$TIER_SECONDS" .venv/bin/pytest "tests/$tier" "$@"
 }
 
 tools() {
