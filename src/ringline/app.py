@@ -107,7 +107,6 @@ class Controller:
             self.journal,
             self.ari,
             self.flows,
-            flow_store,
             self.customers,
             self.numbers,
             sip_domain=settings.sip_domain,

@@ -69,7 +69,6 @@ class CallService:
         journal: Journal,
         client: ari.Client,
         flows: Flows,
-        flow_store: Any,
         customers: CustomerDirectory,
         numbers: NumberDirectory,
         *,
@@ -80,7 +79,6 @@ class CallService:
         self._journal = journal
         self._client = client
         self._flows = flows
-        self._flow_store = flow_store
         self._customers = customers
         self._numbers = numbers
         self._sip_domain = sip_domain
@@ -111,17 +109,16 @@ class CallService:
         ]
         calls = [self._record(customer_id, order) for order in orders]
         try:
-            async with self._database.begin() as connection:
+            # one statement, so no transaction around it: the INVITE waits for this. The flows' rows may come later.
+            async with self._database.connect() as connection:
                 await store.insert(connection, [call.row() for call in calls])
-                await self._flow_store.insert_activeflows(
-                    connection, [order.activeflow.row() for order in orders]
-                )
         except BaseException:
             for call in calls:
                 self._flows.detach(call)
             raise
         for call, order in zip(calls, orders, strict=True):
-            call.stored = order.activeflow.stored = True
+            call.stored = True
+            self._journal.touch_flow(order.activeflow)
             self._dial(call, order)
         return calls
 

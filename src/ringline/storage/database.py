@@ -41,8 +41,8 @@ class Database:
         self,
         url: str,
         *,
-        pool_size: int = 10,
-        max_overflow: int = 10,
+        pool_size: int = 20,
+        max_overflow: int = 0,
         statement_timeout: float = 5.0,
         connect_timeout: float = 3.0,
         application_name: str = "ringline",
@@ -79,7 +79,7 @@ class Database:
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for reads: each statement stands alone (autocommit)."""
+        """A connection for reads and single changes: each statement stands alone (autocommit)."""
         with _translated():
             async with self.engine.connect() as connection:
                 await connection.execution_options(isolation_level="AUTOCOMMIT")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -15,6 +16,7 @@ from ringline.media import MediaFailed, Prompt
 from ringline.media.address_guard import check_url
 
 
+@lru_cache(maxsize=1024)
 def _check_url(value: str) -> None:
     try:
         check_url(value, settings.load().fetch_allowed_networks)
