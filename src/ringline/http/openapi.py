@@ -107,7 +107,9 @@ def openapi_document(routes: Iterable[Route]) -> dict[str, Any]:
         operation = _operation(route, schemas, components)
         paths.setdefault(route.path, {})[route.method.lower()] = operation
         for alias in route.aliases:
-            old = {**operation, "deprecated": True, "operationId": _operation_id(route.method, alias)}
+            # two spellings of one path would have the same id
+            old_id = f"{_operation_id(route.method, alias)}_deprecated"
+            old = {**operation, "deprecated": True, "operationId": old_id}
             old["description"] = f"An older name of `{route.path}`."
             paths.setdefault(alias, {})[route.method.lower()] = old
     tags = sorted({tag for route in declared for tag in route.tags})
