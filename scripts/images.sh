@@ -13,16 +13,11 @@ image_exists() { docker image inspect "$1" >/dev/null 2>&1; }
 # A registry that cannot be reached fails at once or never: the first try is short, the rest of a real pull may take longer.
 pull() { timeout "$PULL_TIMEOUT" docker pull --quiet "$1" >>"var/log/pull.log" 2>&1; }
 
-stop_bootstrap() {
-    if [[ -n "$BASE_PID" ]] && kill -0 "$BASE_PID" 2>/dev/null; then kill "$BASE_PID" 2>/dev/null || true; fi
-}
-
 base_image() {
     image_exists "$BASE_IMAGE" && return
     say "Pulling $BASE_IMAGE"
     if pull "$BASE_IMAGE"; then
         REGISTRY=yes
-        stop_bootstrap
         return
     fi
     REGISTRY=no
@@ -61,6 +56,8 @@ public() {
 main() {
     mkdir -p var/log var/cache
     base_image
+    # a tar that nobody needs any more may still be in the making
+    if [[ -n "$BASE_PID" ]]; then kill -- "-$BASE_PID" 2>/dev/null || true; fi
     local jobs=() job failed=0
     # the longest first
     build ringline "ringline/ringline:${RINGLINE_IMAGE_TAG:-dev}" & jobs+=($!)

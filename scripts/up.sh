@@ -8,12 +8,13 @@ WAIT_SECONDS=180
 engine_and_images() {
     local tar=var/cache/base.tar
     # Where an engine has to be installed first, a base image is made beside it: if a registry answers after all, it is
-    # thrown away, else half a minute is won.
-    if is_root && ! timeout 15 docker info >/dev/null 2>&1 && has apt-get; then
+    # thrown away, else half a minute is won. A session of its own, so that all of it can be stopped.
+    if is_root && ! has dockerd && ! timeout 15 docker info >/dev/null 2>&1 && has apt-get; then
         mkdir -p var/log var/cache
-        rm -f "$tar"
-        scripts/base.sh "$tar" >var/log/base.log 2>&1 &
+        rm -f "$tar" "$tar.part"
+        setsid scripts/base.sh "$tar" >var/log/base.log 2>&1 &
         export RINGLINE_BASE_PID=$!
+        trap 'kill -- "-$RINGLINE_BASE_PID" 2>/dev/null || true' EXIT
     fi
     scripts/engine.sh
     scripts/images.sh "$tar"
