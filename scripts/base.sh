@@ -4,7 +4,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 target="$1"
-is_root || die "No container registry can be reached, and making a base image from Debian's packages needs root: run 'sudo make up' once."
+is_root || die "No container registry can be reached, and making a base image from Debian's packages needs root: run 'make up' once as root."
 has mmdebstrap || apt_install mmdebstrap
 mkdir -p "$(dirname "$target")"
 

@@ -21,9 +21,9 @@ own_plugins() {
 refuse_unless_root() {
     is_root && return
     if has docker && [[ "$(docker info 2>&1)" == *"permission denied"* ]]; then
-        die "The Docker engine runs but $(id -un) may not use it: add yourself to the group 'docker' (and log in again), or run 'sudo make up'."
+        die "The Docker engine runs but $(id -un) may not use it: add yourself to the group 'docker' (and log in again), or run 'make up' as root."
     fi
-    die "$1 is missing: run 'sudo make up' once (it installs Debian's packages), or install Docker with Compose 2 yourself."
+    die "$1 is missing: run 'make up' once as root (it installs Debian's packages), or install Docker with Compose 2 yourself."
 }
 
 install_engine() {
