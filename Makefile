@@ -22,4 +22,4 @@ lint:  ## formatting, lint, types, import rules
 	@scripts/lint.sh
 
 bench:  ## measure calls a second beside a plain dialplan; writes bench/report.md
-	@scripts/bench.sh
+	@scripts/bench.sh $(ARGS)

@@ -28,8 +28,6 @@ LABELS = {
     "ringline": "Ringline",
     "edge": "Ringline behind Kamailio",
 }
-START_SHARE = 0.8
-"""Of the rate that the CPU of the steady runs suggests: where the search begins."""
 WRITE_SECONDS = 0.4
 """Records are written shortly after a call: their cost belongs to the run before."""
 
@@ -187,7 +185,7 @@ class Bench:
         seconds = sum(probe.cpu["machine"] for probe in way.steady)
         if not calls or not seconds:
             return self._plan.steady_rate
-        return round(usage.CORES * calls / seconds * START_SHARE)
+        return round(usage.CORES * calls / seconds * self._plan.start_share)
 
     async def _probe(self, api: Api, key: str, rate: int, seconds: float, *, exact: bool = False) -> Probe:
         watch = background.Watch(self._ours)

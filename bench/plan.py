@@ -19,6 +19,8 @@ class Plan:
     steady_rounds: int
     """Dialplan, Ringline and Ringline behind Kamailio take turns this often; a drift of the machine meets all."""
     probe_seconds: float
+    start_share: float
+    """Where the search for the highest rate begins: share of what the CPU of the steady runs promises."""
     max_probes: int
     """Probes of the search for the highest rate, for each way of handling a call."""
     search_seconds: float
@@ -38,6 +40,7 @@ FULL = Plan(
     steady_seconds=7.0,
     steady_rounds=2,
     probe_seconds=6.0,
+    start_share=0.8,
     max_probes=9,
     search_seconds=170.0,
     place_rate=50,
@@ -55,7 +58,8 @@ QUICK = Plan(
     steady_seconds=3.0,
     steady_rounds=1,
     probe_seconds=2.0,
-    max_probes=2,
+    start_share=0.35,
+    max_probes=1,
     search_seconds=12.0,
     place_rate=25,
     place_seconds=4.0,
