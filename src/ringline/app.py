@@ -99,6 +99,7 @@ class Controller:
         self.definitions = FlowDefinitions(self.database)
         self.flows = FlowService(self.definitions, self.journal, self.media, clock)
         self.inbound = Inbound(self.numbers, self.customers, lambda: self.journal.full)
+        self.journal.lasting = self.switchboard.calls
         self.switchboard.hooks = self.flows
         self.switchboard.arrivals = self.inbound
         self.calls = CallService(
@@ -238,12 +239,10 @@ class Controller:
         """Calls and flows that another life of this controller left without a final record."""
         now = utc_now()
         async with self.database.begin() as connection:
-            unfinished = await store.unfinished(connection)
-            if unfinished:
-                await store.finish_lost(connection, [row.id for row in unfinished], now, RESTARTED)
+            interrupted = await store.finish_lost(connection, now, RESTARTED)
             await flow_store.finish_activeflows(connection, now, "controller_restarted")
-        if unfinished:
-            log.warning("calls_interrupted", calls=len(unfinished))
+        if interrupted:
+            log.warning("calls_interrupted", calls=interrupted)
 
     async def _reload_kamailio(self) -> None:
         try:

@@ -31,6 +31,7 @@ QUIET_MS = 100
 """What Asterisk waits before the first key of a request, and between keys where it is told 0."""
 MAX_DIGITS = 256
 MAX_RESENDS = 3
+RESYNC_SECONDS = 1.0
 
 
 class HangsUp(Protocol):
@@ -58,7 +59,19 @@ class Playback:
 class AriLeg:
     """Drives one channel. Events of the channel are handed in by the switchboard."""
 
-    __slots__ = ("_client", "_clock", "_key", "_owner", "_playbacks", "call", "digits", "gone", "leaving")
+    __slots__ = (
+        "_behind",
+        "_client",
+        "_clock",
+        "_key",
+        "_owner",
+        "_playbacks",
+        "_resyncing",
+        "call",
+        "digits",
+        "gone",
+        "leaving",
+    )
 
     def __init__(self, call: Call, client: ari.Client, owner: HangsUp, clock: Clock) -> None:
         self.call = call
@@ -70,12 +83,15 @@ class AriLeg:
         self._clock = clock
         self._key = str(call.id)
         self._playbacks: dict[str, Playback] = {}
+        self._behind: Playback | None = None
+        self._resyncing: asyncio.Task[None] | None = None
 
     async def answer(self) -> None:
         self._check()
         self._send("POST", "answer").add_done_callback(self._log_failure)
 
     async def play(self, prompts: Sequence[Prompt], *, stop_on_digit: bool = False) -> bool:
+        self._stop_behind()
         seconds = sum(prompt.duration_ms for prompt in prompts) / 1000 + PLAY_GRACE_SECONDS
         for _ in range(MAX_RESENDS):
             playback = self._start(prompts, stop_on_digit=stop_on_digit)
@@ -83,6 +99,7 @@ class AriLeg:
                 async with asyncio.timeout(seconds):
                     state = await playback.done
             except TimeoutError:
+                self._stop(playback)
                 raise LegError("PLAYBACK_TIMEOUT", "Asterisk did not report the end of the prompt") from None
             finally:
                 self._playbacks.pop(playback.id, None)
@@ -94,7 +111,8 @@ class AriLeg:
         raise LegError("PLAYBACK_LOST", "the prompt could not be handed to Asterisk")
 
     def play_behind(self, prompts: Sequence[Prompt]) -> None:
-        playback = self._start(prompts, stop_on_digit=False)
+        self._stop_behind()
+        playback = self._behind = self._start(prompts, stop_on_digit=False)
         playback.done.add_done_callback(lambda _: self._playbacks.pop(playback.id, None))
 
     async def send_digits(self, digits: str, *, duration_ms: int, interval_ms: int) -> None:
@@ -133,8 +151,7 @@ class AriLeg:
         self.digits.append(digit)
         for playback in self._playbacks.values():
             if playback.stop_on_digit and not playback.done.done():
-                self._client.tell("DELETE", f"playbacks/{playback.id}", key=self._key)
-                playback.settle("stopped")
+                self._stop(playback)
 
     def playback_finished(self, playback_id: str, state: str) -> None:
         playback = self._playbacks.get(playback_id)
@@ -149,6 +166,8 @@ class AriLeg:
                 playback.done.set_exception(LegGone())
                 playback.done.exception()
         self._playbacks.clear()
+        if self._resyncing is not None:
+            self._resyncing.cancel()
 
     async def resync(self) -> None:
         """Events may have been missed: ask Asterisk which of our prompts still play."""
@@ -159,6 +178,20 @@ class AriLeg:
                 playback.settle("done" if playback.accepted else "lost")
             except ari.AriError as error:
                 log.warning("playback_unknown", call_id=self._key, playback_id=playback.id, error=str(error))
+
+    def _begin_resync(self) -> None:
+        if self._playbacks and (self._resyncing is None or self._resyncing.done()):
+            self._resyncing = asyncio.create_task(self.resync(), name="resync")
+
+    def _stop(self, playback: Playback) -> None:
+        self._client.tell("DELETE", f"playbacks/{playback.id}", key=self._key)
+        playback.settle("stopped")
+
+    def _stop_behind(self) -> None:
+        """End what plays behind: Asterisk would put the next prompt after it, not in its place."""
+        behind, self._behind = self._behind, None
+        if behind is not None and not behind.done.done():
+            self._stop(behind)
 
     # requests
 
@@ -190,8 +223,9 @@ class AriLeg:
         if error is None:
             playback.accepted = True
         elif isinstance(error, ari.Unanswered):
-            # Asterisk may or may not have heard it: ``resync`` finds out when the connection is back.
+            # Asterisk may or may not have heard it; where the whole connection is lost, reconciling asks as well
             log.warning("play_unanswered", call_id=self._key, error=str(error))
+            asyncio.get_running_loop().call_later(RESYNC_SECONDS, self._begin_resync)
         else:
             self.leaving = self.leaving or isinstance(error, ari.NotFound)
             playback.settle("failed")

@@ -79,7 +79,6 @@ class Call:
     tm_delete: datetime | None = None
     # what the controller has decided and the record does not show
     end_cause: int | None = None
-    stored: bool = False
 
     @property
     def ending(self) -> bool:

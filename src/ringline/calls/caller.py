@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
+from ringline.sip import e164
 from ringline.sip.address import Address
 
 Anonymity = Literal["yes", "no", "auto"]
@@ -17,11 +18,18 @@ MAX_NAME = 64
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """``number`` is the real E.164 number, ``""`` where there is none; ``hidden`` keeps it from being shown."""
+    """``number`` is the real E.164 number, ``""`` where there is none; ``hidden`` keeps it from being shown.
+
+    Raises ``ValueError`` for a number of any other form: it is written into a header.
+    """
 
     number: str
     name: str = ""
     hidden: bool = False
+
+    def __post_init__(self) -> None:
+        if self.number and not e164.is_e164(self.number):
+            raise ValueError(f"{self.number[:40]!r} is not an E.164 number")
 
     def caller_id(self) -> str:
         """Asterisk's ``"name" <number>``. A hidden caller's name goes nowhere."""

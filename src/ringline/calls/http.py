@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from uuid import UUID
 
+import orjson
 from pydantic import Field, field_validator, model_validator
 
 from ringline.calls.models import CallView, view
 from ringline.calls.service import CallService
-from ringline.errors import NotFound
+from ringline.errors import InvalidArgument, NotFound
 from ringline.flows import variables
 from ringline.flows.actions import AnyAction
 from ringline.flows.check import MAX_ACTIONS, LanguageCheck, checked
@@ -19,6 +20,7 @@ from ringline.http import Page, PageQuery, Request, RequestModel, Route
 from ringline.sip.address import Address
 
 MAX_DESTINATIONS = 100
+MAX_COPIED_BYTES = 8 * 1024 * 1024
 ZERO = UUID(int=0)
 
 
@@ -83,11 +85,17 @@ def routes(
             actions, flow_id = await definitions.actions(customer_id, body.flow_id), body.flow_id
         else:
             actions, flow_id = checked(body.actions, check_language), ZERO
+        if len(body.destinations) * len(orjson.dumps(actions)) > MAX_COPIED_BYTES:
+            raise InvalidArgument(
+                f"destinations: {len(body.destinations)} copies of these actions are too much for one request;"
+                " store them as a flow (POST /v1.0/flows) or place fewer calls at once"
+            )
         made = await calls.create(
             customer_id,
             source=body.source,
             destinations=body.destinations,
             anonymous=body.anonymous,  # type: ignore[arg-type]  # checked by the model
+            seed=request.idempotency_seed,
             prepare=lambda: flows.prepare(customer_id, flow_id, actions, kept),
         )
         return [view(call) for call in made]
@@ -103,7 +111,7 @@ def routes(
             for name in ("status", "direction", "hangup_reason")
             if (value := getattr(query, name))
         }
-        return await calls.list(request.principal.customer_id, query, filters, view)
+        return await calls.page(request.principal.customer_id, query, filters, view)
 
     async def hang_up(request: Request[None, None]) -> CallView:
         record, action = await calls.hang_up(request.principal.customer_id, request.path["call_id"])

@@ -1,13 +1,15 @@
 """Writing behind: calls and activeflows reach PostgreSQL and Redis shortly after they changed.
 
-The path of an event only marks what changed. Two loops write: while a store is down its marks are kept (a call is
-marked once, however often it changes), and everything is written when it is back.
+The path of an event only marks what changed. Two loops write. While PostgreSQL is down its marks are kept (a call is
+marked once, however often it changes), and everything is written when it is back. Redis holds live calls only: after
+any fault, and every minute, it is given all of them anew.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -16,6 +18,7 @@ import structlog
 
 from ringline.calls import metrics, store
 from ringline.calls.call import Call
+from ringline.http import utc_now
 from ringline.storage import Database, DatabaseUnavailable, Live
 
 log = structlog.get_logger(__name__)
@@ -25,9 +28,11 @@ INTERVAL_SECONDS = 0.2
 BATCH = 500
 MAX_BACKOFF_SECONDS = 5.0
 MAX_DEPTH = 50_000
-"""Records kept in memory while PostgreSQL is away (some 3 KB each); then new calls are refused."""
-LIVE_SECONDS = 7200
-"""How long Redis keeps the state of a call that nobody updates any more."""
+"""Records kept in memory while PostgreSQL is away (some 3 KB each); then incoming calls are refused."""
+REWRITE_SECONDS = 60.0
+LIVE_SECONDS = 600
+"""How long Redis keeps the state of a call that nobody gives it any more."""
+LOST = "the call could not be stored"
 KEY = "ringline:call:"
 LIVE_SET = "ringline:calls"
 
@@ -59,7 +64,11 @@ class Journal:
         self._calls: dict[UUID, Call] = {}
         self._writing: dict[UUID, Call] = {}
         self._flows: dict[UUID, FlowRecord] = {}
+        self._disowned: set[UUID] = set()
         self._states: dict[UUID, Call] = {}
+        self._rewrite_at = 0.0
+        self.lasting: Callable[[], Iterable[Call]] = tuple
+        """Every live call (``Switchboard.calls``)."""
         self._wake_database = asyncio.Event()
         self._wake_live = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -83,6 +92,12 @@ class Journal:
         self._idle.clear()
         self._wake_database.set()
         self._wake_live.set()
+
+    def disown(self, call_ids: Iterable[UUID]) -> None:
+        """Calls whose row may or may not have been stored, and that nobody will place: end those rows."""
+        self._disowned.update(call_ids)
+        self._idle.clear()
+        self._wake_database.set()
 
     def touch_flow(self, flow: FlowRecord) -> None:
         """The activeflow changed."""
@@ -116,7 +131,9 @@ class Journal:
     async def _loop(self, wake: asyncio.Event, write: Callable[[], Awaitable[None]]) -> None:
         backoff = INTERVAL_SECONDS
         while True:
-            await wake.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REWRITE_SECONDS):
+                    await wake.wait()
             await asyncio.sleep(backoff)
             wake.clear()
             try:
@@ -129,6 +146,11 @@ class Journal:
                 wake.set()
 
     async def _write_database(self) -> None:
+        if self._disowned:
+            given = set(self._disowned)
+            async with self._database.connect() as connection:
+                await store.finish_lost(connection, utc_now(), LOST, given)
+            self._disowned -= given
         # what changes meanwhile waits for the next turn, or each call would be written at each of its events
         for _ in range(1 + max(len(self._calls), len(self._flows)) // BATCH):
             calls = [self._calls[key] for key in list(self._calls)[:BATCH]]
@@ -150,7 +172,10 @@ class Journal:
                 raise
             finally:
                 self._writing = {}
-        if not self._calls and not self._flows:
+        self._rest()
+
+    def _rest(self) -> None:
+        if not (self._calls or self._flows or self._disowned or self._states):
             self._idle.set()
 
     async def _write_batch_or_each(self, calls: list[Call], flows: list[FlowRecord]) -> None:
@@ -165,7 +190,9 @@ class Journal:
         except Exception as refused:
             if len(calls) + len(flows) == 1:
                 metrics.records_dropped.inc()
-                log.exception("record_refused", id=str([*calls, *flows][0].id), error=repr(refused))
+                log.exception(
+                    "record_refused", id=str((calls[0] if calls else flows[0]).id), error=repr(refused)
+                )
                 return
             log.warning("batch_refused", error=repr(refused), records=len(calls) + len(flows))
             for call in calls:
@@ -189,19 +216,31 @@ class Journal:
 
     async def _write_live(self) -> None:
         states, self._states = self._states, {}
-        try:
-            # one command for all of them where Redis has one: the client's work is by command
-            async with self._live.client.pipeline(transaction=False) as pipeline:
-                if lasting := [call for call in states.values() if not call.ended]:
-                    for call in lasting:
-                        # asyncpg has a UUID class of its own, which orjson does not know
-                        row = orjson.dumps(call.row(), default=str)
-                        pipeline.set(f"{KEY}{call.id}", row, ex=LIVE_SECONDS)
-                    pipeline.sadd(LIVE_SET, *(str(call.id) for call in lasting))
-                if ended := [str(call.id) for call in states.values() if call.ended]:
-                    pipeline.delete(*(f"{KEY}{call_id}" for call_id in ended))
-                    pipeline.srem(LIVE_SET, *ended)
-                await pipeline.execute()
-        except BaseException:
-            self._states = states | self._states
-            raise
+        now = asyncio.get_running_loop().time()
+        due = self._rewrite_at
+        whole = now >= due
+        lasting = {call.id: call for call in self.lasting()} if whole else {}
+        lasting |= {call_id: call for call_id, call in states.items() if not call.ended}
+        ended = [str(call_id) for call_id, call in states.items() if call.ended]
+        # until this has succeeded nothing is known of what Redis holds
+        self._rewrite_at = 0.0
+        if whole:
+            known = await self._live.client.smembers(LIVE_SET)
+            ended = [name for name in map(_text, known) if UUID(name) not in lasting]
+        # one command for all of them where Redis has one: the client's work is by command
+        async with self._live.client.pipeline(transaction=False) as pipeline:
+            if lasting:
+                for call in lasting.values():
+                    # asyncpg has a UUID class of its own, which orjson does not know
+                    pipeline.set(f"{KEY}{call.id}", orjson.dumps(call.row(), default=str), ex=LIVE_SECONDS)
+                pipeline.sadd(LIVE_SET, *(str(call_id) for call_id in lasting))
+            if ended:
+                pipeline.delete(*(f"{KEY}{call_id}" for call_id in ended))
+                pipeline.srem(LIVE_SET, *ended)
+            await pipeline.execute()
+        self._rewrite_at = now + REWRITE_SECONDS if whole else due
+        self._rest()
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode() if isinstance(name, bytes) else name

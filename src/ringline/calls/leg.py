@@ -45,7 +45,7 @@ class Leg(Protocol):
         """
 
     def play_behind(self, prompts: Sequence[Prompt]) -> None:
-        """Start prompts and return at once; they end with the leg or with the next prompt."""
+        """Start prompts and return at once; they end with the leg, or when other prompts are to be played."""
 
     async def send_digits(self, digits: str, *, duration_ms: int, interval_ms: int) -> None:
         """Press DTMF digits (``0-9A-D#*``) and return when the last was sent (RFC 4733)."""

@@ -27,7 +27,7 @@ class Failure(ResponseModel):
     type: str
     reason: str = Field(description="A code, for example `SPEECH_FAILED` or `FETCH_FORBIDDEN`.")
     message: str
-    tm: str
+    tm: Timestamp
 
 
 class CallView(ResponseModel):

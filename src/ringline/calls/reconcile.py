@@ -1,8 +1,7 @@
-"""Making the switchboard agree with Asterisk again after a connection was lost.
+"""Making the switchboard agree with Asterisk, after a connection was lost and every few seconds besides.
 
-Asterisk keeps channels in Stasis while nobody listens, but it does not keep the events. After every gap its list of
-channels is held against ours: what is gone gets its final record, what was answered meanwhile goes on, what nobody
-owns is hung up.
+Asterisk keeps channels in Stasis while nobody listens, but it does not keep the events. Its list of channels is held
+against ours: what is gone gets its final record, what was answered meanwhile goes on, what nobody owns is hung up.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import structlog
 
 from ringline import ari
 from ringline.calls import metrics
-from ringline.calls.call import Call
 from ringline.calls.states import Direction, Status
 from ringline.calls.switchboard import CHANNEL_PREFIX, Line, Switchboard
 from ringline.clock import Clock
@@ -27,12 +25,14 @@ SETTLE_SECONDS = 2.0
 """A channel younger than this may be missing from a list that was asked for a moment ago."""
 GIVE_UP_SECONDS = 60.0
 """How long calls are kept while Asterisk cannot be reached."""
-SWEEP_SECONDS = 5.0
+UNPLACED_SECONDS = 12.0
+"""A call whose request to dial has no answer yet may still be placed: longer than any request takes."""
+SWEEP_SECONDS = 10.0
 OVERDUE_SECONDS = 10.0
 
 
 class Reconciler:
-    """Follows the connection's state, and looks now and then even when nothing happened."""
+    """Follows the connection's state, and looks every ``SWEEP_SECONDS`` even when nothing happened."""
 
     def __init__(
         self, client: ari.Client, switchboard: Switchboard, clock: Clock, *, application: str
@@ -44,7 +44,7 @@ class Reconciler:
         self._lost_at: float | None = None
         self._wake = asyncio.Event()
         self._strangers: set[str] = set()
-        self._overdue: dict[Call, float] = {}
+        self._overdue: dict[Line, float] = {}
         self._task: asyncio.Task[None] | None = None
         self._subscription: ari.Subscription | None = None
 
@@ -79,31 +79,32 @@ class Reconciler:
                     await self._wake.wait()
             woken = self._wake.is_set()
             self._wake.clear()
+            self._count_overdue()
             try:
                 if self._client.connected:
-                    if woken or repeat or self._any_overdue():
-                        await self.reconcile()
+                    await self.reconcile()
                     # a channel that was too young in the first pass is judged in a second one
                     repeat = woken or bool(self._strangers)
-                elif self._lost_at is not None:
+                else:
                     self._give_up_if_too_long()
             except ari.AriError as error:
                 log.warning("reconcile_failed", error=str(error))
                 repeat = True
+            except Exception:
+                log.exception("reconcile_crashed")
 
     async def reconcile(self) -> None:
         """One pass. Raises ``AriError`` where Asterisk does not answer."""
-        suspects = [
-            line
-            for line in self._switchboard.lines()
-            if self._clock.monotonic() - line.began > SETTLE_SECONDS
-        ]
+        now = self._clock.monotonic()
+        lines = self._switchboard.lines()
         channels = {channel["id"]: channel for channel in await self._client.request("GET", "channels")}
-        for line in suspects:
+        for line in lines:
             if line.call.ended:
                 continue
             channel = channels.get(line.call.channel_id)
             if channel is None:
+                if now - line.began <= (SETTLE_SECONDS if line.placed else UNPLACED_SECONDS):
+                    continue
                 log.warning("channel_vanished", call_id=str(line.call.id), channel_id=line.call.channel_id)
                 self._switchboard.lost(line, "the media server lost the call")
             else:
@@ -129,7 +130,7 @@ class Reconciler:
         self._strangers = strangers
 
     async def _catch_up(self, line: Line, state: str) -> None:
-        if line.call.ending or line.call.end_cause is not None:
+        if line.overdue:
             self._switchboard.drop_again(line)
             return
         if state == "Up" and line.call.direction is Direction.OUTGOING:
@@ -140,14 +141,13 @@ class Reconciler:
             self._switchboard.found_up(line)
         await line.leg.resync()
 
-    def _any_overdue(self) -> bool:
-        """Whether calls should have ended and have not; also what the metric of that name shows."""
+    def _count_overdue(self) -> None:
+        """Calls that should have ended and have not: what the metric of that name shows."""
         now = self._clock.monotonic()
-        ending = {line.call for line in self._switchboard.lines() if line.call.ending}
-        self._overdue = {call: self._overdue.get(call, now) for call in ending}
-        overdue = sum(1 for since in self._overdue.values() if now - since > OVERDUE_SECONDS)
-        metrics.calls_overdue.set(overdue)
-        return overdue > 0
+        self._overdue = {
+            line: self._overdue.get(line, now) for line in self._switchboard.lines() if line.overdue
+        }
+        metrics.calls_overdue.set(sum(now - since > OVERDUE_SECONDS for since in self._overdue.values()))
 
     def _give_up_if_too_long(self) -> None:
         if self._lost_at is None or self._clock.monotonic() - self._lost_at < GIVE_UP_SECONDS:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 import structlog
+from sqlalchemy.exc import IntegrityError
 
 from ringline import ari
 from ringline.calls import store
@@ -92,8 +93,12 @@ class CallService:
         destinations: list[Address],
         anonymous: Anonymity,
         prepare: Callable[[], PreparedFlow],
-    ) -> list[Call]:
+        seed: UUID | None = None,
+    ) -> list[Record]:
         """Place one call to each destination; ``prepare`` makes a fresh copy of the flow for each.
+
+        ``seed`` is that of an ``Idempotency-Key``: the calls' ids follow from it, so that a repetition finds the
+        calls of the first request even where its answer was lost, and places none.
 
         Raises ``InvalidArgument`` naming the field, ``PermissionDenied`` for an inactive customer, and
         ``Unavailable`` while Asterisk or the database cannot be reached.
@@ -107,20 +112,26 @@ class CallService:
             self._order(customer, source, destination, f"destinations[{index}]", anonymous, prepare)
             for index, destination in enumerate(destinations)
         ]
-        calls = [self._record(customer_id, order) for order in orders]
+        ids = [uuid4() if seed is None else uuid5(seed, str(index)) for index in range(len(orders))]
+        calls = [
+            self._record(customer_id, call_id, order) for call_id, order in zip(ids, orders, strict=True)
+        ]
         try:
             # one statement, so no transaction around it: the INVITE waits for this. The flows' rows may come later.
             async with self._database.connect() as connection:
                 await store.insert(connection, [call.row() for call in calls])
-        except BaseException:
+        except BaseException as error:
             for call in calls:
                 self._flows.detach(call)
+            if isinstance(error, IntegrityError) and seed is not None:
+                return await self._placed_before(customer_id, ids)
+            # the rows may be there all the same: a connection can break after the commit and before its answer
+            self._journal.disown(ids)
             raise
         for call, order in zip(calls, orders, strict=True):
-            call.stored = True
             self._journal.touch_flow(order.activeflow)
             self._dial(call, order)
-        return calls
+        return list[Record](calls)
 
     async def get(self, customer_id: UUID, call_id: UUID) -> tuple[Record, dict[str, Any] | None]:
         """A call of the customer, live or from the table, and the action it is at. Raises ``NotFound``."""
@@ -135,14 +146,17 @@ class CallService:
             raise NotFound(f"There is no call {call_id}.", reason="CALL_NOT_FOUND")
         return dict(row._mapping), None
 
-    async def list(
+    async def page(
         self, customer_id: UUID, query: PageQuery, filters: dict[str, str], build: Callable[[Any], Any]
     ) -> Page[Any]:
         """A page of the customer's calls, newest first; live ones as they stand now."""
         statement = page_statement(store.listing(customer_id, filters), store.calls, query)
         async with self._database.connect() as connection:
             rows = (await connection.execute(statement)).all()
-        return page_of(rows, query, lambda row: build(self._fresh(row)))
+        page = page_of(rows, query, lambda row: build(self._fresh(row)))
+        # a live call may have moved on since its row was written
+        kept = [call for call in page.result if all(getattr(call, name) == filters[name] for name in filters)]
+        return page.model_copy(update={"result": kept})
 
     async def hang_up(self, customer_id: UUID, call_id: UUID) -> tuple[Record, dict[str, Any] | None]:
         """End a call; on one that is ending or has ended nothing more happens."""
@@ -158,10 +172,9 @@ class CallService:
         if isinstance(record, Call):
             record.tm_delete = record.tm_update = now
             self._journal.touch(record)
+            return record
         async with self._database.begin() as connection:
             await store.mark_deleted(connection, call_id, now)
-        if isinstance(record, Call):
-            return record
         return {**record, "tm_delete": now, "tm_update": now}
 
     def _fresh(self, row: Any) -> Record:
@@ -170,10 +183,18 @@ class CallService:
     def _active(self, customer_id: UUID) -> Customer:
         customer = self._customers.by_id(customer_id)
         if customer is None or customer.status != "active":
+            frozen = customer is not None and customer.status == "frozen"
             raise PermissionDenied(
-                "The customer is not active; no calls can be placed.", reason="ACCOUNT_FROZEN"
+                "The customer is not active; no calls can be placed.",
+                reason="ACCOUNT_FROZEN" if frozen else "PERMISSION_DENIED",
             )
         return customer
+
+    async def _placed_before(self, customer_id: UUID, ids: Sequence[UUID]) -> list[Record]:
+        """The calls that an earlier request with the same key has placed."""
+        async with self._database.connect() as connection:
+            rows = {row.id: row for row in await store.several(connection, customer_id, ids)}
+        return [self._fresh(rows[call_id]) for call_id in ids if call_id in rows]
 
     def _order(
         self,
@@ -190,10 +211,21 @@ class CallService:
                 " number in E.164"
             )
         number = e164.check(destination.target, f"{field}.target")
-        if e164.is_virtual(number):
-            return Order(source, destination, Caller(source.target, source.target_name), prepare())
-        shown, caller = self._pstn_caller(customer, source, anonymous)
+        caller_of = self._inside_caller if e164.is_virtual(number) else self._pstn_caller
+        shown, caller = caller_of(customer, source, anonymous)
         return Order(shown, destination, caller, prepare())
+
+    def _inside_caller(
+        self, customer: Customer, source: Address, anonymous: Anonymity
+    ) -> tuple[Address, Caller]:
+        """Between numbers of the installation a virtual number may call too; without any it is anonymous."""
+        number = self._numbers.owned(customer.id, source.target) if source.type == "tel" else None
+        if number is None or number.status != "active":
+            number = resolve_source(self._numbers, customer, "").number
+        if number is None:
+            return source, Caller("", hidden=True)
+        shown = shown_source(source, number.number)
+        return shown, Caller(number.number, shown.target_name, hidden=hides(anonymous))
 
     def _pstn_caller(
         self, customer: Customer, source: Address, anonymous: Anonymity
@@ -208,8 +240,7 @@ class CallService:
         shown = shown_source(source, resolved.number.number)
         return shown, Caller(resolved.number.number, shown.target_name, hidden=hides(anonymous))
 
-    def _record(self, customer_id: UUID, order: Order) -> Call:
-        call_id = uuid4()
+    def _record(self, customer_id: UUID, call_id: UUID, order: Order) -> Call:
         call = Call(
             id=call_id,
             customer_id=customer_id,

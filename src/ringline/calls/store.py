@@ -68,16 +68,19 @@ calls = sa.Table(
 )
 
 _IMMUTABLE = {"id", "customer_id", "tm_create", "source", "destination", "direction", "type"}
+_COLUMNS = [column.name for column in calls.c]
+_insert = bulk.insert(calls, _COLUMNS)
 _upsert = bulk.upsert(
     calls,
-    [column.name for column in calls.c],
-    [column.name for column in calls.c if column.name not in _IMMUTABLE | {"tm_delete"}],
+    _COLUMNS,
+    [name for name in _COLUMNS if name not in _IMMUTABLE | {"tm_delete"}],
+    keep=["tm_delete"],
 )
 
 
 async def insert(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    """Store new calls before anything is sent for them."""
-    await bulk.run(connection, _upsert, rows)
+    """Store new calls before anything is sent for them. Raises ``IntegrityError`` where one is stored already."""
+    await bulk.run(connection, _insert, rows)
 
 
 async def write(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
@@ -109,19 +112,24 @@ async def mark_deleted(connection: AsyncConnection, call_id: UUID, now: datetime
     )
 
 
-async def unfinished(connection: AsyncConnection, limit: int = 100_000) -> list[sa.Row[Any]]:
-    """Calls without a final record: what a controller that starts has to finish or take up again."""
-    result = await connection.execute(sa.select(calls).where(calls.c.status != "hangup").limit(limit))
+async def several(
+    connection: AsyncConnection, customer_id: UUID, call_ids: Iterable[UUID]
+) -> list[sa.Row[Any]]:
+    """The customer's calls with these ids, deleted ones too."""
+    result = await connection.execute(
+        sa.select(calls).where(calls.c.id.in_(list(call_ids)), calls.c.customer_id == customer_id)
+    )
     return list(result)
 
 
 async def finish_lost(
-    connection: AsyncConnection, call_ids: Iterable[UUID], now: datetime, detail: str
+    connection: AsyncConnection, now: datetime, detail: str, call_ids: Iterable[UUID] | None = None
 ) -> int:
-    """Make the final record of calls whose controller and channel are gone."""
+    """Make the final record of calls that nobody will finish: those given, or all that have none."""
+    chosen = sa.true() if call_ids is None else calls.c.id.in_(list(call_ids))
     result = await connection.execute(
         sa.update(calls)
-        .where(calls.c.id.in_(list(call_ids)), calls.c.status != "hangup")
+        .where(chosen, calls.c.status != "hangup")
         .values(
             status="hangup",
             hangup_by="local",

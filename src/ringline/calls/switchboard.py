@@ -56,6 +56,7 @@ class Line:
         "duration_timer",
         "end_check",
         "leg",
+        "placed",
         "remote_cause",
         "started",
     )
@@ -65,10 +66,16 @@ class Line:
         self.leg = leg
         self.began = began
         self.started = False
+        self.placed = False
         self.remote_cause = int(Cause.NORMAL_CLEARING)
         self.dial_timer: asyncio.TimerHandle | None = None
         self.duration_timer: asyncio.TimerHandle | None = None
         self.end_check: asyncio.TimerHandle | None = None
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the call is to end and its channel is still there."""
+        return self.call.ending or self.call.end_cause is not None
 
     def stop_timers(self) -> None:
         for timer in (self.dial_timer, self.duration_timer, self.end_check):
@@ -139,6 +146,10 @@ class Switchboard:
         line = self._lines.get(call_id)
         return None if line is None else line.call
 
+    def calls(self) -> list[Call]:
+        """Every live call."""
+        return [line.call for line in self._lines.values()]
+
     def lines(self) -> list[Line]:
         """Every live call, for whoever reconciles or counts."""
         return list(self._lines.values())
@@ -201,6 +212,7 @@ class Switchboard:
         channel = event["channel"]
         line = self._channels.get(channel["id"])
         if line is not None:
+            line.placed = True
             line.call.sip_call_id = line.call.sip_call_id or channel.get("protocol_id", "")
             if line.call.direction is Direction.OUTGOING:
                 self._progress(line)
@@ -223,6 +235,7 @@ class Switchboard:
         line = self._channels.get((event.get("peer") or {}).get("id", ""))
         if line is None:
             return
+        line.placed = True
         state = event.get("dialstatus")
         if state == "RINGING":
             if line.call.advance(Status.RINGING, self._clock.now()):
@@ -280,17 +293,20 @@ class Switchboard:
             )
             return
         line = self._add(admitted)
+        line.placed = True
         self._journal.touch(admitted)
         self._begin(line)
 
     def _begin(self, line: Line) -> None:
         """Start the call's flow, once, unless the call is already on its way out."""
-        if line.started or line.call.ending or line.call.end_cause is not None:
+        if line.started or line.overdue:
             return
         line.started = True
         self.hooks.call_ready(line.call, line.leg)
 
     def _progress(self, line: Line) -> None:
+        if line.call.end_cause is not None:
+            return  # we have given it up: an answer that crosses our hang-up changes nothing
         if not line.call.advance(Status.PROGRESSING, self._clock.now()):
             return
         if line.dial_timer is not None:
@@ -304,6 +320,7 @@ class Switchboard:
             return
         error = request.exception()
         if error is None:
+            line.placed = True
             metrics.dial_seconds.observe(self._clock.monotonic() - line.began)
             channel = request.result()
             if isinstance(channel, dict):
@@ -362,7 +379,9 @@ class Switchboard:
                 self._finish(line, line.call.end_cause)
             else:
                 self.lost(line, "Asterisk has no such channel")
-        elif error is None and (line.call.ending or line.call.end_cause is not None):
+        elif error is not None:
+            self._watch_end(line)
+        elif line.overdue:
             self._drop_channel(line, Cause.NORMAL_CLEARING)
 
     def _finish(self, line: Line, cause: int, *, sip_code: int = 0) -> None:

@@ -10,6 +10,8 @@ _NAME_ADDR = re.compile(r'^\s*(?:"((?:[^"\\]|\\.)*)"|([^<"]*?))\s*<([^<>]+)>')
 _URI = re.compile(r"^(sips?|tel):(?:([^@;?]*)@)?([^;?]*)", re.IGNORECASE)
 _HIDING = frozenset({"id", "user", "header", "critical"})
 _MAX_HEADER = 2048
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NUMBER = re.compile(r"[0-9A-Za-z+*#._-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,15 @@ def parse_party(header: str) -> Party | None:
         return None
     scheme, user, host = found[1].lower(), found[2], found[3]
     if scheme == "tel":
-        return Party(display=display, user=unquote(host), host="", uri=uri)
-    return Party(display=display, user=unquote(user or ""), host=host.strip(), uri=uri)
+        return Party(display=_clean(display), user=_clean(unquote(host)), host="", uri=_clean(uri))
+    return Party(
+        display=_clean(display), user=_clean(unquote(user or "")), host=_clean(host.strip()), uri=_clean(uri)
+    )
+
+
+def _clean(text: str) -> str:
+    """What no database and no log takes is left out, after the last decoding."""
+    return _CONTROL.sub("", text)
 
 
 def wants_privacy(privacy: str) -> bool:
@@ -66,4 +75,5 @@ def caller(from_header: str, asserted: str, privacy: str) -> CallerIdentity:
     hidden = wants_privacy(privacy) or (sender is not None and sender.user.lower() == "anonymous")
     if party is None or party.user.lower() == "anonymous":
         return CallerIdentity(number="", display="", anonymous=True)
-    return CallerIdentity(number=party.user, display=party.display, anonymous=hidden)
+    number = party.user if _NUMBER.fullmatch(party.user) else ""
+    return CallerIdentity(number=number, display=party.display, anonymous=hidden)

@@ -14,10 +14,26 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 
-def upsert(table: sa.Table, columns: Iterable[str], update: Iterable[str]) -> sa.TextClause:
-    """Insert rows that hold exactly ``columns``; where the id is there already, change the columns in ``update``."""
+def insert(table: sa.Table, columns: Iterable[str]) -> sa.TextClause:
+    """Insert rows that hold exactly ``columns``; an id that is there already is an ``IntegrityError``."""
     names = ", ".join(_known(table, columns))
-    changes = ", ".join(f"{name} = excluded.{name}" for name in _known(table, update))
+    return _statement(
+        f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {_rows(table)}"  # noqa: S608 - names of our own
+    )
+
+
+def upsert(
+    table: sa.Table, columns: Iterable[str], update: Iterable[str], keep: Iterable[str] = ()
+) -> sa.TextClause:
+    """Insert rows that hold exactly ``columns``; where the id is there already, change the columns in ``update``.
+
+    Columns in ``keep`` are filled once: what stands there already is not taken back.
+    """
+    names = ", ".join(_known(table, columns))
+    changes = ", ".join(
+        [f"{name} = excluded.{name}" for name in _known(table, update)]
+        + [f"{name} = COALESCE({table.name}.{name}, excluded.{name})" for name in _known(table, keep)]
+    )
     return _statement(
         f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {_rows(table)}"  # noqa: S608 - names of our own
         f" ON CONFLICT (id) DO UPDATE SET {changes}"

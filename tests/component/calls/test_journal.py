@@ -149,3 +149,56 @@ async def test_a_record_that_postgresql_refuses_keeps_no_other_from_being_writte
     assert (await row(database, store.calls, good.id))["id"] == good.id
     assert (await row(database, store.calls, also_good.id))["id"] == also_good.id
     assert journal.depth == 0
+
+
+async def test_rows_that_nobody_will_place_are_ended(database: Database, journal: Journal) -> None:
+    stored, never = new_call(), new_call()
+    async with database.begin() as connection:
+        await store.insert(connection, [stored.row()])
+    journal.disown([stored.id, never.id])
+    await settled(journal)
+    written = await row(database, store.calls, stored.id)
+    assert (written["status"], written["hangup_reason"], written["hangup_by"]) == (
+        "hangup",
+        "failed",
+        "local",
+    )
+    async with database.connect() as connection:
+        assert await store.several(connection, never.customer_id, [never.id]) == []
+
+
+async def test_a_call_is_inserted_once(database: Database) -> None:
+    call = new_call()
+    async with database.begin() as connection:
+        await store.insert(connection, [call.row()])
+    with pytest.raises(sa.exc.IntegrityError):
+        async with database.begin() as connection:
+            await store.insert(connection, [call.row()])
+
+
+async def test_a_deleted_call_comes_back_neither_way(database: Database, journal: Journal) -> None:
+    call = new_call()
+    call.tm_delete = NOW
+    journal.touch(call)
+    await settled(journal)
+    assert (await row(database, store.calls, call.id))["tm_delete"] == NOW
+    call.tm_delete = None
+    journal.touch(call)
+    await settled(journal)
+    assert (await row(database, store.calls, call.id))["tm_delete"] == NOW
+
+
+async def test_redis_forgets_the_calls_of_a_controller_that_died(database: Database, live: Live) -> None:
+    dead, alive = uuid4(), new_call()
+    await live.client.sadd(LIVE_SET, str(dead))
+    await live.client.set(f"{KEY}{dead}", b"{}")
+    journal = Journal(database, live, flow_store)
+    journal.lasting = lambda: [alive]
+    await journal.start()
+    journal.touch(alive)
+    await settled(journal)
+    await journal.close()
+    assert not await live.client.exists(f"{KEY}{dead}")
+    assert await live.client.smembers(LIVE_SET) >= {str(alive.id).encode()}
+    assert not await live.client.sismember(LIVE_SET, str(dead))
+    assert await live.client.exists(f"{KEY}{alive.id}")

@@ -165,10 +165,11 @@ async def test_an_answer_that_crosses_our_dial_timeout_starts_no_flow() -> None:
     desk = Desk(dial_timeout=0.02)
     call = desk.dial()
     await asyncio.sleep(0.05)
+    desk.dial_event(call, "ANSWER")
     desk.stasis_start(call)
     assert desk.hooks.ready == []
     desk.destroyed(call, 16)
-    assert call.status is Status.HANGUP
+    assert (call.status, call.hangup_reason, call.tm_progressing) == ("hangup", "dialout", None)
     desk.board.close()
 
 
@@ -317,12 +318,48 @@ async def test_a_key_stops_a_prompt_that_it_may_stop(desk: Desk) -> None:
     assert len([uri for uri in desk.client.requests("DELETE") if uri.startswith("playbacks/")]) == 1
 
 
+async def test_a_prompt_ends_what_still_plays_behind_it(desk: Desk) -> None:
+    call = desk.answered()
+    leg = desk.leg(call)
+    leg.play_behind([PROMPT])
+    behind = desk.client.sent[-1][1].rsplit("/", 1)[1]
+    leg.play_behind([PROMPT])
+    playing = asyncio.create_task(leg.play([PROMPT]))
+    await asyncio.sleep(0)
+    stopped = [uri for uri in desk.client.requests("DELETE") if uri.startswith("playbacks/")]
+    assert len(stopped) == 2
+    assert stopped[0] == f"playbacks/{behind}"
+    desk.destroyed(call, 16)
+    with pytest.raises(LegGone):
+        await playing
+
+
+async def test_a_request_that_nobody_answered_is_asked_after(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ringline.calls.ari_leg.RESYNC_SECONDS", 0.01)
+    call = desk.answered()
+    desk.client.answers["POST"] = ari.ConnectionLost("this socket only")
+    playing = asyncio.create_task(desk.leg(call).play([PROMPT]))
+    await asyncio.sleep(0)
+    first = desk.client.sent[-1][1].rsplit("/", 1)[1]
+    desk.client.answers["POST"] = None
+    desk.client.answers[f"GET playbacks/{first}"] = not_found()
+    await asyncio.sleep(0.05)
+    second = desk.client.sent[-1][1].rsplit("/", 1)[1]
+    assert second != first
+    finished = {"id": second, "target_uri": f"channel:{call.channel_id}", "state": "done"}
+    desk.client.emit("PlaybackFinished", playback=finished)
+    assert await playing is True
+
+
 class TestReconciling:
     """What happens when Asterisk was away."""
 
     @pytest.fixture(autouse=True)
     def no_settling(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("ringline.calls.reconcile.SETTLE_SECONDS", -1.0)
+        monkeypatch.setattr("ringline.calls.reconcile.UNPLACED_SECONDS", 60.0)
 
     def reconciler(self, desk: Desk, *channels: dict[str, Any]) -> Reconciler:
         desk.client.answers["GET channels"] = list(channels)
@@ -336,6 +373,13 @@ class TestReconciling:
         assert (call.status, call.hangup_reason, call.hangup_by) == ("hangup", "failed", "local")
         assert "media server" in call.hangup_detail
         assert desk.hooks.ended == [call]
+
+    async def test_a_call_whose_request_to_dial_is_still_under_way_is_left_alone(self, desk: Desk) -> None:
+        desk.client.answers["POST"] = "pending"
+        call = desk.dial()
+        await self.reconciler(desk).reconcile()
+        assert call.status is Status.DIALING
+        assert len(desk.board) == 1
 
     async def test_a_call_that_was_ending_has_ended_as_asked(self, desk: Desk) -> None:
         call = desk.answered()
