@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from ringline.errors import InvalidArgument, PermissionDenied, Unavailable
 from ringline.http import body as bodies
 from ringline.http.credentials import Authenticator, credential_of
-from ringline.http.idempotency import HEADER, REPLAYED, IdempotencyStore, checked_key, request_hash
+from ringline.http.idempotency import HEADER, REPLAYED, Answered, IdempotencyStore, checked_key, request_hash
 from ringline.http.problems import from_validation
 from ringline.http.route import Principal, Reply, Request, Route
 
@@ -99,9 +99,10 @@ class Endpoint:
     async def _once(self, key: str, digest: bytes, request: Request[Any, Any]) -> web.Response:
         store, customer_id = self._idempotency, request.customer_id
         assert store is not None  # noqa: S101 - __init__ has checked it
-        stored = await store.claim(customer_id, key, digest)
-        if stored is not None:
-            return web.Response(body=stored, content_type=JSON, headers={REPLAYED: "true"})
+        claim = await store.claim(customer_id, key, digest)
+        if isinstance(claim, Answered):
+            return web.Response(body=claim.response, content_type=JSON, headers={REPLAYED: "true"})
+        request.idempotency_seed = claim.seed
         try:
             response = self._answer(await self._handle(request), request)
         except BaseException:

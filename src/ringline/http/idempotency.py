@@ -1,18 +1,23 @@
 """``Idempotency-Key``: a request that is sent again is answered again, not done again.
 
-The key belongs to the customer for a day. Only successes are kept: a request that failed did nothing, so the
-same key may try again. A process that dies in the middle of a request leaves its key held for a minute; after
-that a repetition is carried out.
+The key belongs to the customer for a day. Only successes are kept: after a failure the same key may try again
+at once, with another body, too. A process that dies in the middle of a request, or cannot store its answer,
+leaves the key held for a minute; after that a repetition of the same request is carried out.
+
+A request that failed or was cut off may have done its work all the same: a database that restarts during a
+commit leaves that open. Repetitions of one request therefore share a seed (`Claim.seed`), from which a handler
+derives the ids of what it makes, so that what is there already is found instead of made again.
 """
 
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Protocol
-from uuid import UUID
+from uuid import UUID, uuid5
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import case, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from ringline.errors import AlreadyExists, FailedPrecondition, InvalidArgument
@@ -25,12 +30,30 @@ REPLAYED = "Idempotent-Replayed"
 LIFETIME = timedelta(hours=24)
 LEASE = timedelta(seconds=60)
 _LONGEST = 255
+_RELEASED = keys.c.tm_lease <= keys.c.tm_create
+"""How a key that was given back looks; one that is held has a lease from the future."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The key is this request's now. ``seed`` is the same for each repetition of the request within the key's
+    day, and for no other request.
+    """
+
+    seed: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The same request was answered before, with ``response``."""
+
+    response: bytes
 
 
 class IdempotencyStore(Protocol):
     """Where keys and the answers to their requests are kept."""
 
-    async def claim(self, customer_id: UUID, key: str, request_hash: bytes) -> bytes | None:
+    async def claim(self, customer_id: UUID, key: str, request_hash: bytes) -> Claim | Answered:
         """Take the key for this request, or return the stored answer of the same request.
 
         Raises ``AlreadyExists`` when the key was used for another request and ``FailedPrecondition`` while
@@ -41,7 +64,7 @@ class IdempotencyStore(Protocol):
         """Keep the answer."""
 
     async def release(self, customer_id: UUID, key: str) -> None:
-        """Forget the key: nothing was done."""
+        """Give the key back: the request failed."""
 
 
 def checked_key(text: str) -> str:
@@ -65,29 +88,32 @@ class DatabaseIdempotency:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def claim(self, customer_id: UUID, key: str, request_hash: bytes) -> bytes | None:
+    async def claim(self, customer_id: UUID, key: str, request_hash: bytes) -> Claim | Answered:
         now = utc_now()
-        held = {"request_hash": request_hash, "tm_lease": now + LEASE, "tm_create": now}
+        same = keys.c.request_hash == request_hash
+        held = {"request_hash": request_hash, "tm_lease": now + LEASE, "tm_expire": now + LIFETIME}
         statement = (
             insert(keys)
-            .values(customer_id=customer_id, key=key, tm_expire=now + LIFETIME, **held)
+            .values(customer_id=customer_id, key=key, tm_create=now, **held)
             .on_conflict_do_update(
                 index_elements=[keys.c.customer_id, keys.c.key],
-                set_={**held, "response": None, "tm_expire": now + LIFETIME},
-                # A finished key is over after its day; an unfinished one once its holder must be dead, and
-                # then only for the same request.
+                # The seed is made of tm_create: it stays with the request and changes with the key's day.
+                set_={
+                    **held,
+                    "response": None,
+                    "tm_create": case((same & (keys.c.tm_expire >= now), keys.c.tm_create), else_=now),
+                },
+                # A finished key is over after its day. An unfinished one is free for every request once it was
+                # given back, and for the same request once its holder must be dead.
                 where=(keys.c.tm_expire < now)
-                | (
-                    keys.c.response.is_(None)
-                    & (keys.c.tm_lease < now)
-                    & (keys.c.request_hash == request_hash)
-                ),
+                | (keys.c.response.is_(None) & (_RELEASED | (same & (keys.c.tm_lease < now)))),
             )
-            .returning(keys.c.key)
+            .returning(keys.c.tm_create)
         )
         async with self._database.begin() as connection:
-            if (await connection.execute(statement)).first() is not None:
-                return None
+            taken = (await connection.execute(statement)).first()
+            if taken is not None:
+                return Claim(_seed(customer_id, key, taken.tm_create))
             known = (
                 await connection.execute(
                     select(keys.c.request_hash, keys.c.response).where(
@@ -105,7 +131,7 @@ class DatabaseIdempotency:
                 f"The first request with the {HEADER} `{key}` is still in progress; ask again in a moment.",
                 reason="IDEMPOTENCY_KEY_IN_USE",
             )
-        return bytes(known.response)
+        return Answered(bytes(known.response))
 
     async def finish(self, customer_id: UUID, key: str, response: bytes) -> None:
         async with self._database.begin() as connection:
@@ -118,9 +144,9 @@ class DatabaseIdempotency:
     async def release(self, customer_id: UUID, key: str) -> None:
         async with self._database.begin() as connection:
             await connection.execute(
-                delete(keys).where(
-                    keys.c.customer_id == customer_id, keys.c.key == key, keys.c.response.is_(None)
-                )
+                update(keys)
+                .where(keys.c.customer_id == customer_id, keys.c.key == key, keys.c.response.is_(None))
+                .values(tm_lease=keys.c.tm_create)
             )
 
     async def sweep(self) -> int:
@@ -128,3 +154,7 @@ class DatabaseIdempotency:
         async with self._database.begin() as connection:
             result = await connection.execute(delete(keys).where(keys.c.tm_expire < utc_now()))
             return result.rowcount
+
+
+def _seed(customer_id: UUID, key: str, taken: datetime) -> UUID:
+    return uuid5(customer_id, f"{taken.timestamp():.6f} {key}")

@@ -51,9 +51,24 @@ QueryT = TypeVar("QueryT", default=None)
 
 
 class Request(Generic[BodyT, QueryT]):
-    """A request that has been authenticated and validated."""
+    """A request that has been authenticated and validated.
 
-    __slots__ = ("_principal", "body", "headers", "path", "query", "remote", "request_id", "secure")
+    ``idempotency_seed`` is there when an ``Idempotency-Key`` came along: the same for each repetition of this
+    request, different for any other. A handler that makes resources derives their ids from it (``uuid5(seed,
+    name)``) and takes a resource that has such an id already as its own earlier work.
+    """
+
+    __slots__ = (
+        "_principal",
+        "body",
+        "headers",
+        "idempotency_seed",
+        "path",
+        "query",
+        "remote",
+        "request_id",
+        "secure",
+    )
 
     def __init__(
         self,
@@ -66,8 +81,10 @@ class Request(Generic[BodyT, QueryT]):
         request_id: str,
         remote: str,
         secure: bool,
+        idempotency_seed: UUID | None = None,
     ) -> None:
         self._principal = principal
+        self.idempotency_seed = idempotency_seed
         self.body = body
         self.query = query
         self.path = path

@@ -13,10 +13,11 @@ idempotency_keys = Table(
     Column("customer_id", Uuid, primary_key=True),
     Column("key", Text, primary_key=True),
     Column("request_hash", LargeBinary, nullable=False),
-    # Null while the first request is being worked on.
+    # Null while no request with the key has succeeded.
     Column("response", LargeBinary, nullable=True),
-    # Until then the first request holds the key; a request that never finished does not hold it for a day.
+    # Until then a request holds the key; equal to tm_create once it was given back.
     Column("tm_lease", Timestamp, nullable=False),
+    # When the key was first taken for this request, repetitions after a failure not counted.
     Column("tm_create", Timestamp, nullable=False),
     Column("tm_expire", Timestamp, nullable=False),
 )

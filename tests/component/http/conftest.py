@@ -80,6 +80,7 @@ class Api:
     authentication: Authentication
     flows: set[tuple[UUID, UUID]] = field(default_factory=set)
     done: list[str] = field(default_factory=list)
+    seeds: dict[str, list[UUID | None]] = field(default_factory=dict)
     fail_next: list[Exception] = field(default_factory=list)
 
     async def call(
@@ -178,6 +179,7 @@ async def open_api(database: Database) -> AsyncIterator[Api]:
         return (customer_id, flow_id) in api.flows
 
     async def work(request: Request[Work]) -> Done:
+        api.seeds.setdefault(request.body.text, []).append(request.idempotency_seed)
         if api.fail_next:
             raise api.fail_next.pop()
         api.done.append(request.body.text)

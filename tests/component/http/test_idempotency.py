@@ -11,8 +11,9 @@ from sqlalchemy import update
 from tests.component.http.conftest import Api
 
 from ringline.errors import InvalidArgument
-from ringline.http import utc_now
+from ringline.http import DatabaseIdempotency, utc_now
 from ringline.http.tables import idempotency_keys
+from ringline.storage import DatabaseUnavailable
 
 
 def _key() -> dict[str, str]:
@@ -100,20 +101,80 @@ async def test_a_holder_that_died_holds_the_key_for_a_minute(api: Api) -> None:
         await connection.execute(update(idempotency_keys).where(mine).values(tm_lease=past))
     assert (await _send(api, text, headers))[0] == 200
     assert api.done.count(text) == 2
+    first, second = api.seeds[text]
+    assert first == second is not None
 
 
-async def test_a_key_is_free_again_after_its_day(api: Api) -> None:
-    headers = _key()
-    await _send(api, uuid4().hex, headers)
+async def test_work_whose_answer_could_not_be_stored_is_repeated_with_the_same_seed(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL restarts between the commit of the work and the storing of its answer."""
+    headers, text = _key(), uuid4().hex
+
+    async def restarting(*_: object) -> None:
+        raise DatabaseUnavailable("the server is shutting down")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DatabaseIdempotency, "finish", restarting)
+        assert (await _send(api, text, headers))[0] == 200
+    assert (await _send(api, text, headers))[1]["error"]["reason"] == "IDEMPOTENCY_KEY_IN_USE"
+    async with api.database.begin() as connection:
+        await connection.execute(
+            update(idempotency_keys)
+            .where(idempotency_keys.c.key == headers["Idempotency-Key"])
+            .values(tm_lease=utc_now() - timedelta(seconds=1))
+        )
+    assert (await _send(api, text, headers))[0] == 200
+    assert (await _send(api, text, headers))[2] is True
+    first, second = api.seeds[text]
+    assert first == second is not None
+
+
+async def test_a_repetition_after_a_failure_has_the_same_seed(api: Api) -> None:
+    headers, text = _key(), uuid4().hex
+    for _ in range(2):
+        api.fail_next.append(DatabaseUnavailable("lost during the commit"))
+        assert (await _send(api, text, headers))[0] == 503
+    assert (await _send(api, text, headers))[0] == 200
+    assert len(api.seeds[text]) == 3
+    assert len(set(api.seeds[text])) == 1
+
+
+async def test_after_a_failure_the_key_takes_another_body_with_another_seed(api: Api) -> None:
+    headers, text, other = _key(), uuid4().hex, uuid4().hex
+    api.fail_next.append(InvalidArgument("no"))
+    assert (await _send(api, text, headers))[0] == 400
+    assert (await _send(api, other, headers))[0] == 200
+    assert (await _send(api, text, headers))[1]["error"]["reason"] == "IDEMPOTENCY_KEY_REUSED"
+    assert api.seeds[text] != api.seeds[other]
+
+
+async def test_seeds_differ_by_key_and_customer_and_need_a_key(api: Api) -> None:
+    headers, text = _key(), uuid4().hex
+    _, stranger = await api.another_customer()
+    await _send(api, text, headers)
+    await _send(api, text, headers, stranger)
+    await _send(api, text, _key())
+    await _send(api, text, {})
+    seeds = api.seeds[text]
+    assert len(set(seeds)) == 4
+    assert seeds[3] is None
+
+
+@pytest.mark.parametrize("same", [True, False])
+async def test_a_key_is_free_again_after_its_day(api: Api, *, same: bool) -> None:
+    headers, text = _key(), uuid4().hex
+    other = text if same else uuid4().hex
+    await _send(api, text, headers)
     async with api.database.begin() as connection:
         await connection.execute(
             update(idempotency_keys)
             .where(idempotency_keys.c.key == headers["Idempotency-Key"])
             .values(tm_expire=utc_now() - timedelta(seconds=1))
         )
-    text = uuid4().hex
-    assert (await _send(api, text, headers))[0] == 200
-    assert api.done.count(text) == 1
+    assert (await _send(api, other, headers))[0] == 200
+    assert api.done.count(other) == (2 if same else 1)
+    assert api.seeds[text][0] != api.seeds[other][-1]
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "é"])
