@@ -19,6 +19,8 @@ NEXT_ID: Final = "00000000-0000-0000-0000-000000000003"
 
 MAX_STREAK: Final = 1000
 """Actions in a row that wait for nothing; one more and the flow is stopped (VoIPBIN's loop guard)."""
+MAX_EXECUTED: Final = 50_000
+"""Actions of one flow in all: an hour at one every 72 ms. What runs longer than that is no conversation."""
 MAX_DEPTH: Final = 100
 """Frames on the stack; a flow that fetches itself ends here."""
 
@@ -66,7 +68,8 @@ def step(actions: list[RawAction], snapshot: Snapshot, result: Result | None) ->
     """Move on and return the action to run, ``None`` when the flow is complete.
 
     ``actions`` is the flow's own list; ``result`` is ``None`` on the first step. Changes the snapshot in place.
-    Raises ``FlowError`` for a jump to nowhere, a loop that waits for nothing, and a stack too deep.
+    Raises ``FlowError`` for a jump to nowhere, a loop that waits for nothing, too many actions in all, and a
+    stack too deep.
     """
     if isinstance(result, Finish):
         snapshot.frames.clear()
@@ -168,5 +171,7 @@ def _count(snapshot: Snapshot, action: RawAction | None, *, waited: bool) -> Non
     if action is None:
         return
     snapshot.executed += 1
+    if snapshot.executed > MAX_EXECUTED:
+        raise FlowError("ACTION_LIMIT", f"more than {MAX_EXECUTED} actions ran")
     if snapshot.streak > MAX_STREAK:
         raise FlowError("LOOP_LIMIT", f"{MAX_STREAK} actions ran without waiting for anything")

@@ -54,5 +54,7 @@ def begin(
             await make(raw).prepare(media)
         except (ActionFailed, RinglineError) as error:
             log.debug("prepare_failed", action=raw["type"], error=str(error))
+        except Exception:
+            log.exception("prepare_crashed", action=raw["type"])
 
     return asyncio.create_task(prepare(), name="prepare")

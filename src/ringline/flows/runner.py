@@ -19,6 +19,10 @@ from ringline.flows.snapshot import RawAction
 
 log = structlog.get_logger(__name__)
 
+MIN_WAIT_SECONDS = 0.095
+"""What an action must let pass to count as waiting (0.1 s by a timer that is a little early). A loop of shorter
+ones ends at ``engine.MAX_STREAK``."""
+
 
 class Observer(Protocol):
     """Who is told how a flow goes on. Called synchronously."""
@@ -48,7 +52,7 @@ class Runner:
         """Run to the end, then hang up. Returns early when the leg is gone; cancelling it stops the flow."""
         flow = self._activeflow
         flow.status = ActiveflowStatus.RUNNING
-        reason = "complete"
+        reason = "INTERNAL"
         try:
             result: engine.Result | None = None
             while True:
@@ -58,8 +62,9 @@ class Runner:
                     break
                 self._observer.flow_changed(flow)
                 self._prepare_next()
-                result = await self._execute(raw)
+                result = await self._timed(raw)
             self._leg.hang_up()
+            reason = "complete"
         except LegGone:
             reason = "hangup"
         except engine.FlowError as error:
@@ -73,12 +78,24 @@ class Runner:
             reason = "hangup"
             raise
         finally:
-            if self._preparing is not None:
-                self._preparing.cancel()
+            self._stop_preparing()
             flow.status = ActiveflowStatus.ENDED
             flow.reason = flow.reason or reason
             flow.tm_update = self._clock.now()
             self._observer.flow_changed(flow)
+
+    async def _timed(self, raw: RawAction) -> engine.Result:
+        """Execute an action; what it says about waiting holds only as far as the clock agrees."""
+        began = self._clock.monotonic()
+        result = await self._execute(raw)
+        if isinstance(result, engine.Finish):
+            return result
+        waited = self._clock.monotonic() - began >= MIN_WAIT_SECONDS
+        if waited and isinstance(result, engine.Next) and result.waited:
+            return result
+        # it need not have given way to anybody: a loop of such actions must not stop all other calls
+        await asyncio.sleep(0)
+        return engine.Next() if isinstance(result, engine.Next) else result
 
     async def _execute(self, raw: RawAction) -> engine.Result:
         began = self._clock.monotonic()
@@ -107,12 +124,21 @@ class Runner:
         return preparation.with_variables(raw, self._activeflow, self._leg.call)
 
     def _prepare_next(self) -> None:
-        """Render or fetch what comes next while the present action runs; a failure shows when it is its turn."""
+        """Render or fetch what comes next while the present action runs; a failure shows when it is its turn.
+
+        What was prepared before is asked for by the present action itself, or by nobody any more.
+        """
+        self._stop_preparing()
         snapshot = self._activeflow.snapshot
         if snapshot.current is not None and snapshot.current["type"] in preparation.INSTANT:
             return
         upcoming = engine.upcoming(self._activeflow.actions, snapshot)
         self._preparing = preparation.begin(upcoming, self._ready, self._media)
+
+    def _stop_preparing(self) -> None:
+        if self._preparing is not None:
+            self._preparing.cancel()
+            self._preparing = None
 
     def _note(self, raw: RawAction | None, reason: str, message: str) -> None:
         call = self._leg.call

@@ -16,7 +16,8 @@ RESERVED_PREFIX: Final = "voipbin."
 MAX_KEYS: Final = 100
 MAX_VALUE_BYTES: Final = 32 * 1024
 MAX_TOTAL_BYTES: Final = 64 * 1024
-MAX_RESULT: Final = 64 * 1024
+MAX_RESULT: Final = 128 * 1024
+"""Characters of all texts of one option together, once their variables were put in."""
 
 _REFERENCE = re.compile(r"\$\{([^{}]{1,256})\}")
 
@@ -24,7 +25,7 @@ Lookup = Callable[[str], str]
 
 
 class TooLong(Exception):
-    """A text grew past ``MAX_RESULT`` characters when its variables were put in."""
+    """An option grew past ``MAX_RESULT`` characters when its variables were put in."""
 
 
 def check(variables: Mapping[str, str], field: str = "variables") -> dict[str, str]:
@@ -46,21 +47,47 @@ def check(variables: Mapping[str, str], field: str = "variables") -> dict[str, s
 
 
 def substitute(value: Any, lookup: Lookup) -> Any:
-    """A copy of JSON data with every ``${name}`` in its texts replaced; a missing name gives ``""``."""
-    if isinstance(value, str):
-        if "${" not in value:
-            return value
+    """A copy of JSON data with every ``${name}`` in its texts replaced; a missing name gives ``""``.
+
+    Raises ``TooLong`` as soon as the result is longer than ``MAX_RESULT``, before the rest of it is made.
+    """
+    return _Substitution(lookup).of(value)
+
+
+class _Substitution:
+    """One option's replacements, which share one limit."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+        self._room = MAX_RESULT
+
+    def of(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._text(value) if "${" in value else value
+        if isinstance(value, dict):
+            return {key: self.of(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.of(item) for item in value]
+        return value
+
+    def _text(self, value: str) -> str:
         # SSML is XML: what is put into it is text there and no markup
         wrap = escape if value.lstrip().startswith("<speak") else str
-        text = _REFERENCE.sub(lambda match: wrap(lookup(match[1].strip())), value)
-        if len(text) > MAX_RESULT:
+        grown = 0
+
+        def replacement(match: re.Match[str]) -> str:
+            nonlocal grown
+            text = wrap(self._lookup(match[1].strip()))
+            grown += len(text) - len(match[0])
+            if match.end() + grown > self._room:
+                raise TooLong
+            return text
+
+        result = _REFERENCE.sub(replacement, value)
+        self._room -= len(result)
+        if self._room < 0:
             raise TooLong
-        return text
-    if isinstance(value, dict):
-        return {key: substitute(item, lookup) for key, item in value.items()}
-    if isinstance(value, list):
-        return [substitute(item, lookup) for item in value]
-    return value
+        return result
 
 
 def has_reference(text: str) -> bool:

@@ -81,6 +81,18 @@ def test_waiting_resets_the_guard() -> None:
     assert snapshot.executed > 3 * engine.MAX_STREAK
 
 
+def test_a_flow_does_not_run_for_ever_however_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "MAX_EXECUTED", 50)
+    listed = actions("a")
+    snapshot = Snapshot()
+    step(listed, snapshot, None)
+    listed[0]["next_id"] = "a"
+    with pytest.raises(FlowError) as error:
+        for _ in range(50):
+            step(listed, snapshot, Next(waited=True))
+    assert (error.value.reason, snapshot.executed) == ("ACTION_LIMIT", 51)
+
+
 def test_endless_nesting_is_stopped() -> None:
     snapshot = Snapshot()
     step(actions("a"), snapshot, None)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from ringline.calls.simulated import Script, SimulatedLeg, simulated_call
 from ringline.calls.states import Direction, HangupReason, Status
 from ringline.clock import VirtualClock
+from ringline.flows import engine
 from ringline.flows.actions import Action, AnyAction
 from ringline.flows.activeflow import Activeflow, ActiveflowStatus
 from ringline.flows.check import canonical
@@ -76,6 +77,7 @@ async def run(
     script: Script | None = None,
     direction: Direction = Direction.OUTGOING,
     variables: dict[str, str] | None = None,
+    media: Media | None = None,
 ) -> Ran:
     clock = VirtualClock()
     call = simulated_call(clock, direction=direction)
@@ -88,7 +90,7 @@ async def run(
         clock.now(),
     )
     flow.snapshot.variables.update(variables or {})
-    observed, media = Observed(), Media()
+    observed, media = Observed(), media or Media()
     await Runner(flow, leg, media, clock, observed).run()
     return Ran(leg, flow, observed, media)
 
@@ -223,3 +225,78 @@ async def test_cancelling_the_runner_ends_the_flow_and_leaves_no_task() -> None:
     await asyncio.sleep(0)
     assert (flow.status, flow.reason) == (ActiveflowStatus.ENDED, "hangup")
     assert len(asyncio.all_tasks()) == before
+
+
+A = str(uuid4())
+
+
+async def turns_of_the_loop(
+    *actions: dict[str, Any], variables: dict[str, str] | None = None
+) -> tuple[Ran, int]:
+    """Run a flow beside a task that counts how often it gets its turn."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    try:
+        return await run(*actions, variables=variables), turns
+    finally:
+        counting.cancel()
+
+
+async def test_an_action_that_fails_and_jumps_to_itself_ends_soon_and_lets_others_work() -> None:
+    ran, turns = await turns_of_the_loop(
+        {"id": A, "next_id": A, **talk("${a}" * 1250)}, variables={"a": "x" * 32_768}
+    )
+    assert ran.flow.reason == "LOOP_LIMIT"
+    assert ("talk", "OPTION_TOO_LONG") in ran.failures
+    assert turns >= engine.MAX_STREAK
+
+
+async def test_actions_that_do_not_wait_let_others_work() -> None:
+    ran, turns = await turns_of_the_loop({"id": A, "next_id": A, **talk("x", **{"async": True})})
+    assert (ran.flow.reason, ran.flow.snapshot.executed) == ("LOOP_LIMIT", engine.MAX_STREAK + 1)
+    assert turns >= engine.MAX_STREAK
+
+
+async def test_a_wait_too_short_does_not_count_as_one() -> None:
+    nap = {"type": "sleep", "option": {"duration": 1}}
+    ran = await run({"id": A, **talk("x", **{"async": True})}, {**nap, "next_id": A})
+    assert (ran.flow.reason, ran.flow.snapshot.executed) == ("LOOP_LIMIT", engine.MAX_STREAK + 1)
+
+
+async def test_a_wait_of_a_tenth_of_a_second_counts() -> None:
+    sleep = {"id": A, "next_id": A, "type": "sleep", "option": {"duration": 100}}
+    ran = await run(sleep, script=Script(hangs_up_at=0.1 * 2 * engine.MAX_STREAK))
+    assert (ran.flow.reason, ran.leg.call.hangup_by) == ("hangup", "remote")
+
+
+async def test_no_more_than_one_action_is_prepared_at_a_time() -> None:
+    class Endless(Media):
+        """Speech that is never ready ahead of time."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.under_way = self.most = 0
+
+        async def speech(self, text: str, language: str = "en-US", voice_id: str = "") -> Prompt:
+            task = asyncio.current_task()
+            if task is None or task.get_name() != "prepare":
+                return await super().speech(text, language, voice_id)
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.under_way -= 1
+            raise AssertionError
+
+    media = Endless()
+    ran = await run(*(talk("x") for _ in range(20)), media=media)
+    await asyncio.sleep(0)
+    assert (ran.flow.reason, media.most, media.under_way) == ("complete", 1, 0)

@@ -45,6 +45,29 @@ def test_a_text_does_not_grow_without_end() -> None:
         substitute("${long}${name}", lookup)
 
 
+def test_a_text_that_grows_too_long_is_given_up_before_it_is_made() -> None:
+    asked: list[str] = []
+
+    def count(name: str) -> str:
+        asked.append(name)
+        return "x" * 32_768
+
+    with pytest.raises(TooLong):
+        substitute("${a}" * 1250, count)
+    assert len(asked) <= MAX_RESULT // 32_768 + 1
+    asked.clear()
+    with pytest.raises(TooLong):
+        substitute({"urls": ["${a}"] * 50}, count)
+    assert len(asked) <= MAX_RESULT // 32_768 + 1
+
+
+def test_the_limit_is_of_the_result_and_not_of_the_names() -> None:
+    name = "n" * 200
+    text = f"${{{name}}}" * (MAX_RESULT // 100)
+    assert substitute(text, lookup) == ""
+    assert len(substitute("${half}${half}", lambda _: "x" * (MAX_RESULT // 2))) == MAX_RESULT
+
+
 @given(st.text(max_size=200), st.text(max_size=50))
 def test_what_was_put_in_is_never_looked_through_again(text: str, value: str) -> None:
     asked: list[str] = []
