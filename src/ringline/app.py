@@ -42,6 +42,7 @@ from ringline.flows import http as flows_http
 from ringline.flows import store as flow_store
 from ringline.flows.definitions import FlowDefinitions
 from ringline.flows.service import FlowService
+from ringline.housekeeping import Chore, Housekeeper
 from ringline.http import DatabaseIdempotency, Readiness, Route, Server, create_app, utc_now
 from ringline.media import MediaLibrary
 from ringline.numbers import NumberDirectory, NumberService, number_routes, source_problem
@@ -52,9 +53,6 @@ from ringline.storage import Database, Live
 log = structlog.get_logger(__name__)
 
 RESTARTED = "the controller was restarted"
-HOUSEKEEPING_SECONDS = 1.0
-EDGE_SECONDS = 10.0
-IDEMPOTENCY_SWEEP_SECONDS = 3600.0
 
 Close = Callable[[], Awaitable[None]]
 
@@ -115,7 +113,6 @@ class Controller:
         self.idempotency = DatabaseIdempotency(self.database)
         self.readiness = Readiness()
         self._closing: list[tuple[str, Close]] = []
-        self._housekeeper: asyncio.Task[None] | None = None
         self._reload: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -139,7 +136,9 @@ class Controller:
         await self.manager.start()
         self._on_close("manager", self.manager.close)
         self._on_close("flows", self.flows.close)
-        self._housekeeper = asyncio.create_task(self._keep_house(), name="housekeeper")
+        housekeeper = Housekeeper(self._chores(), telemetry.loop_lag_seconds.set)
+        await housekeeper.start()
+        self._on_close("housekeeper", housekeeper.close)
         # what Kamailio read at its own start may be older than what the seed wrote since
         self._reload = asyncio.create_task(self._reload_kamailio(), name="kamailio-reload")
         server = Server(self._application(), self._settings.api_host, self._settings.api_port)
@@ -163,9 +162,8 @@ class Controller:
     async def close(self) -> None:
         """Stop in reverse order; a part that fails to stop does not keep the others from it."""
         self.switchboard.close()
-        for task in (self._housekeeper, self._reload):
-            if task is not None:
-                task.cancel()
+        if self._reload is not None:
+            self._reload.cancel()
         for name, close in reversed(self._closing):
             try:
                 async with asyncio.timeout(10.0):
@@ -250,33 +248,29 @@ class Controller:
         except RinglineError as error:
             log.warning("kamailio_not_reloaded", error=error.message)
 
-    async def _keep_house(self) -> None:
-        loop = asyncio.get_running_loop()
-        next_sweep = next_edge = loop.time()
-        while True:
-            due = loop.time() + HOUSEKEEPING_SECONDS
-            await asyncio.sleep(HOUSEKEEPING_SECONDS)
-            telemetry.loop_lag_seconds.set(max(loop.time() - due, 0.0))
+    def _chores(self) -> list[Chore]:
+        async def read_gauges() -> None:
             telemetry.ari_connected.set(1 if self.ari.connected else 0)
+            telemetry.queue_depth.labels("ari_requests").set(self.ari.in_flight)
+            telemetry.queue_depth.labels("ari_events").set(self.ari.queued)
             metrics.journal_depth.set(self.journal.depth)
-            counted = Counter(line.call.status for line in self.switchboard.lines())
+            counted = Counter(call.status for call in self.switchboard.calls())
             for status in Status:
                 if status is not Status.HANGUP:
                     metrics.calls_live.labels(status.value).set(counted[status])
-            if loop.time() >= next_edge:
-                next_edge = loop.time() + EDGE_SECONDS
-                await self._read_edge()
-            if loop.time() >= next_sweep:
-                next_sweep = loop.time() + IDEMPOTENCY_SWEEP_SECONDS
-                try:
-                    await self.idempotency.sweep()
-                except Exception as error:  # noqa: BLE001 - swept the next time
-                    log.warning("idempotency_sweep_failed", error=repr(error))
 
-    async def _read_edge(self) -> None:
-        with contextlib.suppress(RinglineError):
+        async def read_edge() -> None:
             for event, count in (await self.kamailio.statistics()).items():
                 telemetry.edge_events.labels(event).set(count)
+
+        async def sweep() -> None:
+            await self.idempotency.sweep()
+
+        return [
+            Chore("gauges", 1.0, read_gauges),
+            Chore("edge", 10.0, read_edge),
+            Chore("idempotency", 3600.0, sweep),
+        ]
 
     def _on_close(self, name: str, close: Close) -> None:
         self._closing.append((name, close))

@@ -29,6 +29,9 @@ ari_reconnects = Counter(
     "ringline_ari_reconnects", "Connections to Asterisk that came back.", registry=registry
 )
 ari_connected = Gauge("ringline_ari_connected", "1 while Asterisk's events arrive.", registry=registry)
+queue_depth = Gauge(
+    "ringline_queue_depth", "What waits in each queue of the controller.", ["queue"], registry=registry
+)
 edge_events = Gauge(
     "ringline_edge_events",
     "What Kamailio counted since its start: strangers, failovers, calls without a route, ...",

@@ -21,6 +21,9 @@ calls_live = Gauge("ringline_calls_live", "Calls in each state now.", ["status"]
 calls_overdue = Gauge(
     "ringline_calls_overdue", "Calls that should have ended and have not.", registry=registry
 )
+journal_depth = Gauge(
+    "ringline_journal_depth", "Calls and flows waiting to be written to PostgreSQL.", registry=registry
+)
 setup_seconds = Histogram(
     "ringline_call_setup_seconds",
     "From the request for a call to its answer.",
@@ -35,9 +38,6 @@ dial_seconds = Histogram(
 )
 records_dropped = Counter(
     "ringline_journal_records_dropped", "Calls and flows that PostgreSQL refused to store.", registry=registry
-)
-journal_depth = Gauge(
-    "ringline_journal_depth", "Calls and flows waiting to be written to PostgreSQL.", registry=registry
 )
 
 
