@@ -12,7 +12,7 @@ import structlog
 from .backoff import Backoff
 from .codec import loads
 from .connection import Connection
-from .errors import AriError, ConnectionLost, Unauthorized
+from .errors import AriError, ConnectionLost, RequestTimeout, Unauthorized
 from .pending import PendingRequests, Request, Settlement
 
 log = structlog.get_logger(__name__)
@@ -24,6 +24,14 @@ PING_TIMEOUT = 4.0
 """Seconds it has to give one. With PING_AFTER and the tick: a stopped Asterisk is noticed in under 8 s."""
 BUSY_TIMEOUT = 15.0
 """The same for a socket that Asterisk may be busy serving a request of: it answers pings only in between."""
+PROBE_AFTER = 3.0
+"""Seconds without an answer to a request before one is sent to see whether requests are served at all. Asterisk
+hands answers out through the application, and a session that it buries late (one that we gave up while it stood
+still, say) takes the application away from the connection that followed: pings go on, events and answers do not."""
+SETTLE_SECONDS = 0.5
+"""How long Asterisk gets to bury the connection that we gave up, before its successor is asked to serve."""
+CONFIRM_TIMEOUT = 2.0
+"""Seconds that the successor has for its answer."""
 SETTLED_AFTER = 5.0
 """A connection that lasted this many seconds was a good one: the next reconnect starts without waiting
 long."""
@@ -69,6 +77,11 @@ class Link:
         self._ended: asyncio.Future[str] | None = None
         self._task: asyncio.Task[None] | None = None
         self._replaced = False
+        self._doubtful = False
+        self._answered = 0.0
+        self._probe: asyncio.Future[Any] | None = None
+        self.serves_requests = True
+        """Whether this Asterisk serves requests over WebSockets."""
         self.was_silent = False
         """Whether the last connection ended because the other side said nothing any more."""
         self.up = asyncio.Event()
@@ -91,6 +104,7 @@ class Link:
 
     def drop(self, reason: str) -> None:
         """Abort the connection; the link reconnects by itself."""
+        self._doubtful = True
         if self._connection is not None:
             self._connection.abort(reason)
 
@@ -119,14 +133,45 @@ class Link:
         connection = self._connection
         if connection is None or not connection.is_open:
             return
+        if self.is_up and now - self._answered >= PROBE_AFTER:
+            self._ask(now, self._patience)
         if connection.ping_sent is None:
             if now - connection.last_received >= PING_AFTER:
                 connection.ping()
             return
-        patience = BUSY_TIMEOUT if self._patient and self._pending else PING_TIMEOUT
-        if now - connection.ping_sent >= patience:
+        if now - connection.ping_sent >= self._patience:
             self.was_silent = True
-            connection.abort(f"Asterisk has been silent for {now - connection.last_received:.1f} s")
+            self.drop(f"Asterisk has been silent for {now - connection.last_received:.1f} s")
+
+    @property
+    def _patience(self) -> float:
+        return BUSY_TIMEOUT if self._patient and self._pending else PING_TIMEOUT
+
+    def _ask(self, now: float, timeout: float) -> None:
+        """See whether requests are served; a link that serves none is of no use however alive it is."""
+        if self._probe is not None or not self.serves_requests:
+            return
+        probe: asyncio.Future[Any] = self._loop.create_future()
+        with contextlib.suppress(AriError):
+            self.send(Request("GET", "asterisk/ping", probe, started=now, timeout=timeout), None)
+            self._probe = probe
+            probe.add_done_callback(self._asked)
+
+    def _asked(self, probe: asyncio.Future[Any]) -> None:
+        self._probe = None
+        if not probe.cancelled() and isinstance(probe.exception(), RequestTimeout):
+            self.drop("Asterisk answers pings but no requests: the application was taken from the connection")
+
+    async def _confirm(self) -> None:
+        """After a connection that we gave up ourselves: see that its end does not take this one along."""
+        if not self._doubtful:
+            return
+        await asyncio.sleep(SETTLE_SECONDS)
+        if self.serves_requests:
+            self._ask(self._loop.time(), CONFIRM_TIMEOUT)
+            if self._probe is not None:
+                await asyncio.wait({self._probe})
+        self._doubtful = self._connection is None or not self._connection.is_open
 
     async def alive(self, timeout: float) -> bool:  # noqa: ASYNC109 - polls, does not wait for one thing
         """Whether a ping is answered within ``timeout`` seconds."""
@@ -166,7 +211,9 @@ class Link:
                 self._connection = await Connection.open(
                     self._url, self._authorization, self._message, self._lost
                 )
+            self._answered = self._loop.time()
             await self._until(self._prepare(self), ended)
+            await self._until(self._confirm(), ended)
             self.up.set()
             self._on_up(self)
             return await ended
@@ -178,6 +225,7 @@ class Link:
         except AriError as error:
             return str(error)
         except TimeoutError:
+            self._doubtful = True
             return f"no WebSocket handshake within {CONNECT_TIMEOUT} s"
         except Exception as error:
             # Whatever it is: the next connection may do, and without this task there would be none.
@@ -210,6 +258,7 @@ class Link:
         message = loads(data)
         kind = message.get("type")
         if kind == "RESTResponse":
+            self._answered = self._loop.time()
             if not self._pending.answer(message):
                 log.debug("ari_late_answer", uri=message.get("uri"), status=message.get("status_code"))
             return

@@ -149,7 +149,8 @@ class Sockets:
 
     async def _prepare(self, link: Link) -> None:
         await self._filter()
-        self._transport.http_only = not await self._serves_rest(link)
+        link.serves_requests = await self._serves_rest(link)
+        self._transport.http_only = not link.serves_requests
         if self._transport.http_only:
             log.warning(
                 "ari_over_http", hint="this Asterisk serves no REST over WebSocket: requests go by HTTP"

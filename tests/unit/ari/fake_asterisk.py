@@ -48,6 +48,7 @@ class FakeAsterisk:
         self.sockets: dict[str, web.WebSocketResponse] = {}
         self.connections = 0
         self.silent = False
+        self.deaf: set[web.WebSocketResponse] = set()
         self._routes: dict[tuple[str, str], Answerer] = {}
         self._runner: web.AppRunner | None = None
         self.arrived = asyncio.Event()
@@ -95,6 +96,10 @@ class FakeAsterisk:
         self.silent = True
         for socket in self.sockets.values():
             socket._autoping = False
+
+    def take_applications(self) -> None:
+        """Like a session that is buried late: present connections answer pings, but no requests any more."""
+        self.deaf.update(self.sockets.values())
 
     def speak_again(self) -> None:
         """Serve new connections as before."""
@@ -177,7 +182,8 @@ class FakeAsterisk:
         self.arrived.set()
         try:
             async for message in socket:
-                if message.type is WSMsgType.TEXT and not self.silent and self.rest_over_websocket:
+                heard = not self.silent and socket not in self.deaf
+                if message.type is WSMsgType.TEXT and heard and self.rest_over_websocket:
                     await self._rest(socket, name, message.data)
         finally:
             if self.sockets.get(name) is socket:

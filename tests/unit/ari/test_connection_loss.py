@@ -101,6 +101,42 @@ async def test_a_silent_peer_is_noticed_and_its_requests_fail(
     await watcher.until(State.CONNECTED, State.GAP)
 
 
+async def test_a_connection_that_lost_its_application_is_replaced(
+    asterisk: FakeAsterisk, watched: tuple[Client, Watcher]
+) -> None:
+    """Pings are answered and requests are not: what a session that Asterisk buries late does to its successor."""
+    client, watcher = watched
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    asterisk.take_applications()
+
+    await watcher.until(State.LOST, seconds=10)
+    assert loop.time() - started < 10
+    await watcher.until(State.CONNECTED, State.GAP)
+    await asyncio.sleep(2.0)
+    answers = [client.request("GET", "asterisk/ping", key=str(key)) for key in range(8)]
+    assert await asyncio.gather(*answers) == [{"ping": "pong"}] * 8
+
+
+async def test_a_successor_is_not_believed_before_it_has_answered(
+    asterisk: FakeAsterisk, watched: tuple[Client, Watcher]
+) -> None:
+    """The first connection after a silence loses its application at once: nobody is told that it was there."""
+    client, watcher = watched
+    asterisk.fall_silent()
+    await watcher.until(State.LOST, seconds=10)
+    asterisk.speak_again()
+    del asterisk.sockets["app"]
+    await asterisk.wait_for("app")
+    first = asterisk.sockets["app"]
+    asyncio.get_running_loop().call_later(0.2, asterisk.deaf.add, first)
+
+    await watcher.until(State.CONNECTED, State.GAP, seconds=15)
+    assert asterisk.sockets["app"] is not first
+    assert await client.request("GET", "asterisk/ping") == {"ping": "pong"}
+    assert watcher.states == [State.CONNECTED, State.LOST, State.CONNECTED, State.GAP]
+
+
 async def test_start_gives_up_waiting_for_a_silent_asterisk(asterisk: FakeAsterisk) -> None:
     asterisk.fall_silent()
     client = Client(asterisk.url, "test", "secret", "app", request_sockets=0)
