@@ -53,9 +53,14 @@ class Containers:
         finally:
             await self.signal(service, "CONT")
 
-    async def restart(self, service: str) -> None:
-        """Stop it as an operator does, start it again."""
-        await docker("restart", "--time", "20", await self._id(service), within=60)
+    @asynccontextmanager
+    async def frozen(self, service: str) -> AsyncIterator[None]:
+        """All of the service's processes stand still, where ``stopped`` holds the first one only."""
+        await docker("pause", await self._id(service))
+        try:
+            yield
+        finally:
+            await docker("unpause", await self._id(service))
 
     async def stop(self, service: str) -> None:
         await docker("stop", "--time", "20", await self._id(service), within=60)

@@ -163,6 +163,53 @@ async def test_a_caller_gives_up_before_the_answer(product: Product) -> None:
         await product.drop_numbers(to)
 
 
+async def test_a_caller_is_refused_with_what_was_decided(product: Product) -> None:
+    """What a caller hears who is not answered, and what is written down of it."""
+    hang_up = {"type": "hangup", "option": {}}
+    flows = {
+        reason: await product.store_flow({**hang_up, "option": {"reason": reason}})
+        for reason in ("busy", "noanswer", "failed", "normal")
+    }
+    waiting = await product.store_flow(sleep(30))
+    own = {reason: await product.store_number(flow_id) for reason, flow_id in flows.items()}
+    own["by us"] = await product.store_number(waiting)
+    own["no flow"] = await product.store_number(None)
+    own["not active"] = await product.store_number(waiting, status="suspended")
+    expected = {
+        **{"busy": 486, "noanswer": 480, "failed": 503, "normal": 603},
+        **{"by us": 603, "no flow": 480, "not active": 480, "nobody's": 404},
+    }
+    own["nobody's"] = number()
+
+    async def ring(to: str, status: int) -> Json:
+        async def heard() -> Json | None:
+            last = (await product.dial_in(number(), to, seconds=1))[-1]
+            assert not last["answered"], last
+            # a number that was written a moment ago is not known everywhere yet
+            return last if last["status"] == status else None
+
+        found: Json = await eventually(heard, f"{status} of {to}", within=15)
+        return found
+
+    async def end(to: str) -> Json:
+        record = await product.incoming(to)
+        assert record["status"] in {"ringing", "terminating", "hangup"}, record
+        await asyncio.gather(product.hang_up(record), product.hang_up(record))
+        return await product.ended(record, within=8)
+
+    try:
+        calls = [ring(own[name], status) for name, status in expected.items()]
+        *_, ended = await asyncio.gather(*calls, end(own["by us"]))
+        await _final(product, ended, "local")
+        assert ended["tm_progressing"] is None
+        for reason in ("busy", "noanswer", "failed", "normal"):
+            record = await product.ended(await product.incoming(own[reason]))
+            assert (record["hangup_by"], record["tm_progressing"]) == ("local", None), record
+        await product.asterisk.wait_idle()
+    finally:
+        await product.drop_numbers(*own.values())
+
+
 async def test_hanging_up_twice_at_every_state(product: Product) -> None:
     dialing, ringing, progressing, over = await asyncio.gather(
         product.place(number("0002"), sleep(30)),
