@@ -6,25 +6,26 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
 
 
-FROM python AS packages
+FROM python AS tools
 
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3-venv
-COPY docker/uv.lock /build/
-RUN python3 -m venv /build/uv \
-    && /build/uv/bin/pip install --quiet --no-cache-dir --require-hashes --requirement /build/uv.lock \
-    && python3 -m venv --without-pip /opt/ringline
-COPY requirements.lock /build/
-RUN /build/uv/bin/uv pip sync --quiet --no-cache --require-hashes --compile-bytecode \
-        --python /opt/ringline/bin/python /build/requirements.lock \
-    && find /opt/ringline -name tests -type d -path '*/site-packages/*' -prune -exec rm -rf {} +
+COPY docker/uv.lock /
+RUN python3 -m venv /tools \
+    && /tools/bin/pip install --quiet --no-cache-dir --require-hashes --requirement /uv.lock
 
 
 FROM python
 
-# both with fixed numbers, so that files in var/ have one owner; compose may give other ones
+# fixed numbers, so that files in var/ have one owner; compose may give other ones
 RUN groupadd --gid 10001 ringline && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp ringline
-COPY --from=packages /opt/ringline /opt/ringline
+COPY requirements.lock /opt/ringline/
+RUN --mount=type=bind,from=tools,source=/tools,target=/tools \
+    python3 -m venv --without-pip /opt/ringline \
+    && /tools/bin/uv pip sync --quiet --no-cache --require-hashes \
+        --python /opt/ringline/bin/python /opt/ringline/requirements.lock \
+    # the root is read-only later; the data of 250 countries that nobody reads takes as long as all the rest
+    && python3 -m compileall -q -j 0 -x 'phonenumbers/(geodata|carrierdata|tzdata)|/tests/|pygments/lexers' /opt/ringline/lib
 COPY docker/http-health.sh docker/ringline-cli.py /usr/local/bin/
 COPY src /opt/ringline/src
 RUN python3 -m compileall -q /opt/ringline/src \

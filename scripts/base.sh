@@ -10,6 +10,8 @@ mkdir -p "$(dirname "$target")"
 
 options=(
     --variant=minbase --include=ca-certificates --quiet
+    # the lists of packages stay, for six builds read them again
+    --skip=cleanup/apt/lists
     # a frozen mirror's Release file may be past its date
     --aptopt='Acquire::Check-Valid-Until "false"'
     --aptopt='Acquire::Languages "none"'
