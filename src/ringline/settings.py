@@ -64,7 +64,8 @@ class Settings(BaseSettings):
     speech_openai_model: str = "tts-1"
     speech_openai_voice: str = "alloy"
     speech_timeout_seconds: float = 20.0
-    media_cache_bytes: int = 2 * 1024**3
+    # What is being played may take a quarter more; one sound takes a quarter at most (an hour has 144 MB).
+    media_cache_bytes: int = Field(default=2 * 1024**3, ge=64 * 1024**2)
     fetch_max_bytes: int = 20 * 1024**2
     fetch_timeout_seconds: float = 15.0
     fetch_allowed_networks: Annotated[list[IPv4Network | IPv6Network], NoDecode] = []
@@ -79,7 +80,7 @@ class Settings(BaseSettings):
     carrier_sip_port: int = 5090
     carrier_control_url: str = "http://127.0.0.1:8091"
 
-    # providers (empty: the vendor's own address)
+    # number providers (empty: the vendor's own address); for their clients, which are not written yet
     telnyx_base_url: str = ""
     twilio_base_url: str = ""
 

@@ -1,6 +1,8 @@
 """The prompts on disk: addressed by what made them, bounded in size, the least recently used go first.
 
-``<media_dir>/<kind>/ab/<sha256>.ulaw`` and ``.sln16``; Asterisk runs as another user and reads them.
+``<media_dir>/<kind>/ab/<sha256>.ulaw`` and ``.sln16``; Asterisk runs as another user and reads them. What was
+handed out stays while it may be played. Beyond the limit such prompts may take another quarter of it, which
+sound files do not get: what customers fetch never keeps others from speaking. Whoever wants more is refused.
 """
 
 from __future__ import annotations
@@ -27,7 +29,12 @@ log = structlog.get_logger(__name__)
 
 SUFFIXES = (".ulaw", ".sln16")
 KINDS = ("speech", "files", "tones")
-PROTECTED_SECONDS = 3600.0
+HANDOVER_SECONDS = 120.0
+"""How long after it was handed out a prompt may begin to play."""
+BYTES_PER_SECOND = 8_000 + 2 * 16_000
+"""Both files of a prompt together."""
+RESERVE = 0.25
+LARGEST_SHARE = 0.25
 TOUCH_SECONDS = 60.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -37,6 +44,10 @@ class _Entry:
     size: int
     used: float
     touched: float
+
+    @property
+    def protected_until(self) -> float:
+        return self.used + self.size / BYTES_PER_SECOND + HANDOVER_SECONDS
 
 
 class PromptStore:
@@ -53,6 +64,8 @@ class PromptStore:
         self._total = 0
         self._temporary = root / "tmp" / uuid.uuid4().hex
         self._lock: int | None = None
+        # Moving in and deleting take turns, so that neither touches what the other has just named.
+        self._changing = asyncio.Lock()
 
     @property
     def total_bytes(self) -> int:
@@ -62,7 +75,7 @@ class PromptStore:
         """Make the folders, remove what an earlier process left half done, learn what is there."""
         self._entries, self._lock = await asyncio.to_thread(self._open)
         self._total = sum(entry.size for entry in self._entries.values())
-        await self._evict(self._limit)
+        await self._make_room(self._limit)
 
     async def close(self) -> None:
         """Remove this process's temporary files."""
@@ -72,7 +85,7 @@ class PromptStore:
             await asyncio.to_thread(shutil.rmtree, self._temporary, ignore_errors=True)
 
     def get(self, kind: str, digest: str) -> Prompt | None:
-        """The stored prompt, which is then safe from eviction for an hour; ``None`` when it is not there."""
+        """The stored prompt, which then stays until it has been played; ``None`` when it is not there."""
         name = _name(kind, digest)
         entry = self._entries.get(name)
         if entry is None:
@@ -104,19 +117,21 @@ class PromptStore:
                 path.unlink(missing_ok=True)
 
     async def put(self, kind: str, digest: str, stem: Path) -> Prompt:
-        """Move ``stem``.ulaw and ``stem``.sln16 in under their key. Raises `MediaFailed` when the disk is
-        full.
+        """Take ``<stem>.ulaw`` and ``<stem>.sln16`` in under their key. Raises `MediaFailed` when there is no
+        room for them, or the disk is full.
         """
         name = _name(kind, digest)
         try:
-            size = await asyncio.to_thread(self._move_in, name, stem)
+            async with self._changing:
+                size = await asyncio.to_thread(_size, stem)
+                await self._admit(kind, name, size)
+                await asyncio.to_thread(self._move_in, name, stem)
+                self._forget(name)
+                now = self._clock()
+                self._entries[name] = _Entry(size, now, now)
+                self._total += size
         except OSError as error:
             raise await self.failure(error) from error
-        self._forget(name)
-        now = self._clock()
-        self._entries[name] = _Entry(size, now, now)
-        self._total += size
-        await self._evict(self._limit)
         prompt = self.get(kind, digest)
         if prompt is None:
             raise MediaFailed("a prompt vanished as it was stored", reason="MEDIA_STORAGE_FULL")
@@ -126,7 +141,8 @@ class PromptStore:
         """What to raise for ``error``; when the disk is full, room is made for the next attempt."""
         if error.errno in _FULL:
             log.error("media_storage_full", error=str(error), cached_bytes=self._total)
-            await self._evict(self._total // 2)
+            async with self._changing:
+                await self._make_room(self._total // 2)
         else:
             log.error("media_storage_failed", error=str(error))
         full = "is full" if error.errno in _FULL else f"cannot be written: {error.strerror}"
@@ -160,36 +176,61 @@ class PromptStore:
                     narrow.unlink(missing_ok=True)
                     wide.unlink(missing_ok=True)
                     continue
-                yield (
-                    str(narrow.relative_to(self._root).with_suffix("")),
-                    _Entry(sum(sizes), facts.st_mtime, facts.st_mtime),
-                )
+                # A clock that was put back must not make a prompt look used in the future.
+                used = min(facts.st_mtime, self._clock())
+                yield str(narrow.relative_to(self._root).with_suffix("")), _Entry(sum(sizes), used, used)
 
-    def _move_in(self, name: str, stem: Path) -> int:
+    def _move_in(self, name: str, stem: Path) -> None:
         target = self._root / name
         _make_folder(target.parent)
-        size = 0
         # The first suffix is the one that marks a prompt as there, so it comes last.
         for suffix in reversed(SUFFIXES):
-            source = f"{stem}{suffix}"
-            Path(source).chmod(0o644)
-            size += Path(source).stat().st_size
-            Path(source).replace(f"{target}{suffix}")
-        return size
+            source = Path(f"{stem}{suffix}")
+            source.chmod(0o644)
+            source.replace(f"{target}{suffix}")
 
-    async def _evict(self, limit: int) -> None:
-        if self._total <= limit:
-            return
-        protected_since = self._clock() - PROTECTED_SECONDS
-        doomed: list[str] = []
-        for name, entry in list(self._entries.items()):
-            if self._total <= limit or entry.used > protected_since:
+    async def _admit(self, kind: str, name: str, size: int) -> None:
+        """Make room for ``size`` bytes under ``name``. Raises `MediaFailed`."""
+        if size > self._limit * LARGEST_SHARE:
+            raise MediaFailed(
+                f"the sound lasts {size / BYTES_PER_SECOND:.0f} s, which is more than a quarter of the media "
+                "storage",
+                reason="MEDIA_STORAGE_FULL",
+            )
+        held = self._entries.get(name)
+        excess = self._total + size - (held.size if held is not None else 0) - self._limit
+        doomed = self._idle(excess, keep=name)
+        left = excess - sum(self._entries[other].size for other in doomed)
+        if left > (0 if kind == "files" else self._limit * RESERVE):
+            log.warning("media_storage_refused", kind=kind, bytes=size, cached_bytes=self._total)
+            raise MediaFailed(
+                "the media storage is full of sounds that may be playing", reason="MEDIA_STORAGE_FULL"
+            )
+        await self._drop(doomed)
+
+    async def _make_room(self, limit: int) -> None:
+        await self._drop(self._idle(self._total - limit))
+
+    def _idle(self, excess: int, keep: str = "") -> list[str]:
+        """Prompts of at least ``excess`` bytes, as far as there are: those not used for the longest time that
+        cannot be playing.
+        """
+        now = self._clock()
+        found: list[str] = []
+        for name, entry in self._entries.items():
+            if excess <= 0:
                 break
-            doomed.append(name)
+            if name != keep and entry.protected_until <= now:
+                found.append(name)
+                excess -= entry.size
+        return found
+
+    async def _drop(self, names: list[str]) -> None:
+        if not names:
+            return
+        for name in names:
             self._forget(name)
-        await asyncio.to_thread(self._delete, doomed)
-        if self._total > limit:
-            log.warning("media_cache_over_limit", bytes=self._total, limit_bytes=limit)
+        await asyncio.to_thread(self._delete, names)
 
     def _delete(self, names: list[str]) -> None:
         for name in names:
@@ -205,6 +246,10 @@ class PromptStore:
 
 def _name(kind: str, digest: str) -> str:
     return f"{kind}/{digest[:2]}/{digest}"
+
+
+def _size(stem: Path) -> int:
+    return sum(Path(f"{stem}{suffix}").stat().st_size for suffix in SUFFIXES)
 
 
 def _whole(sizes: tuple[int, int]) -> bool:

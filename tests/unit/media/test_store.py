@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ringline.media import MediaFailed, Prompt
-from ringline.media.store import PROTECTED_SECONDS, PromptStore
+from ringline.media.store import BYTES_PER_SECOND, HANDOVER_SECONDS, PromptStore
 
 
 class Clock:
@@ -45,8 +45,17 @@ async def fill(store: PromptStore, digest: str, size: int = 1000, kind: str = "s
         return await store.put(kind, digest, stem)
 
 
+async def sparse(store: PromptStore, digest: str, size: int) -> Prompt:
+    """A sound file of ``size`` bytes that takes no room on the disk of whoever runs the tests."""
+    with store.workspace() as stem:
+        for suffix, share in ((".ulaw", size // 5), (".sln16", size // 5 * 4)):
+            with Path(f"{stem}{suffix}").open("wb") as file:
+                file.truncate(share)
+        return await store.put("files", digest, stem)
+
+
 async def test_a_prompt_is_found_again_with_its_length(tmp_path: Path) -> None:
-    async with opened(tmp_path) as store:
+    async with opened(tmp_path, limit=40_000) as store:
         assert store.get("speech", "ab12") is None
         prompt = await fill(store, "ab12", 8000)
         assert prompt == store.get("speech", "ab12")
@@ -108,30 +117,108 @@ async def test_a_workspace_leaves_nothing_even_when_the_work_fails(tmp_path: Pat
 
 async def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
     clock = Clock()
-    async with opened(tmp_path, limit=3000, clock=clock) as store:
-        for digest in ("aa", "bb", "cc"):
+    async with opened(tmp_path, limit=4000, clock=clock) as store:
+        for digest in ("aa", "bb", "cc", "dd"):
             await fill(store, digest)
             clock.now += 10
-        clock.now += PROTECTED_SECONDS
+        clock.now += HANDOVER_SECONDS
         assert store.get("speech", "aa") is not None
-        await fill(store, "dd")
+        await fill(store, "ee")
         assert store.get("speech", "bb") is None
         assert not (tmp_path / "speech/bb/bb.ulaw").exists()
         assert not (tmp_path / "speech/bb/bb.sln16").exists()
-        assert all(store.get("speech", digest) for digest in ("aa", "cc", "dd"))
-        assert store.total_bytes == 3000
+        assert all(store.get("speech", digest) for digest in ("aa", "cc", "dd", "ee"))
+        assert store.total_bytes == 4000
 
 
-async def test_what_was_handed_out_within_the_hour_stays_whatever_the_limit(tmp_path: Path) -> None:
+async def test_what_may_be_playing_stays_and_nothing_grows_beyond_the_reserve(tmp_path: Path) -> None:
     clock = Clock()
-    async with opened(tmp_path, limit=1500, clock=clock) as store:
+    async with opened(tmp_path, limit=4000, clock=clock) as store:
+        for digest in ("aa", "bb", "cc", "dd", "ee"):
+            await fill(store, digest)
+        for _ in range(3):
+            with pytest.raises(MediaFailed, match="full of sounds") as caught:
+                await fill(store, "ff")
+            assert caught.value.reason == "MEDIA_STORAGE_FULL"
+        assert store.total_bytes == 5000
+        assert not list((tmp_path / "speech").rglob("ff*.*"))
+        assert not list((tmp_path / "tmp").glob("*/*"))
+        assert all(store.get("speech", digest) for digest in ("aa", "bb", "cc", "dd", "ee"))
+        clock.now += HANDOVER_SECONDS + 1
+        await fill(store, "ff")
+        assert store.total_bytes == 4000
+        assert store.get("speech", "ff") is not None
+
+
+async def test_a_prompt_is_safe_for_as_long_as_it_plays(tmp_path: Path) -> None:
+    hour = 3600 * BYTES_PER_SECOND
+    clock = Clock()
+    async with opened(tmp_path, limit=4 * hour, clock=clock) as store:
+        for digest in ("aa", "bb", "cc", "dd"):
+            await sparse(store, digest, hour)
+        clock.now += 3600 + HANDOVER_SECONDS - 1
+        await fill(store, "short")
+        assert store.get("files", "aa") is not None
+        clock.now += 2
+        await sparse(store, "ee", hour)
+        assert store.get("files", "aa") is not None
+        assert store.get("files", "bb") is None
+
+
+async def test_fifty_hour_long_files_keep_nobody_from_speaking(tmp_path: Path) -> None:
+    hour = 3600 * BYTES_PER_SECOND
+    limit = 2 * 1024**3
+    clock = Clock()
+    refused = 0
+    async with opened(tmp_path, limit=limit, clock=clock) as store:
+        await fill(store, "old")
+        clock.now += HANDOVER_SECONDS + 1
+        for number in range(50):
+            try:
+                await sparse(store, f"{number:02}", hour)
+            except MediaFailed as failure:
+                assert failure.reason == "MEDIA_STORAGE_FULL"
+                refused += 1
+            clock.now += 10
+        assert refused == 50 - limit // hour
+        assert store.total_bytes <= limit
+        await fill(store, "spoken", 50 * BYTES_PER_SECOND)
+        for second in range(100):
+            await fill(store, f"{second:03}", 10 * BYTES_PER_SECOND)
+
+
+async def test_who_is_refused_drives_nothing_else_out(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, limit=4000, clock=clock) as store:
+        await fill(store, "idle", 500)
+        clock.now += HANDOVER_SECONDS + 1
         for digest in ("aa", "bb", "cc"):
             await fill(store, digest)
-        assert store.total_bytes == 3000
-        clock.now += PROTECTED_SECONDS + 1
-        await fill(store, "dd")
+        await fill(store, "gg", 500, kind="files")
+        with pytest.raises(MediaFailed):
+            await fill(store, "hh", 1000, kind="files")
+        assert store.get("speech", "idle") is not None
+
+
+async def test_one_prompt_takes_a_quarter_at_most(tmp_path: Path) -> None:
+    async with opened(tmp_path, limit=4000) as store:
+        await fill(store, "aa", 1000)
+        with pytest.raises(MediaFailed, match="more than a quarter") as caught:
+            await fill(store, "bb", 1005)
+        assert caught.value.reason == "MEDIA_STORAGE_FULL"
         assert store.total_bytes == 1000
-        assert store.get("speech", "dd") is not None
+
+
+async def test_a_clock_that_was_put_back_protects_nothing_for_long(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, limit=4000, clock=clock) as store:
+        await fill(store, "aa")
+        os.utime(tmp_path / "speech/aa/aa.ulaw", (clock.now + 10**6, clock.now + 10**6))
+    async with opened(tmp_path, limit=4000, clock=clock) as store:
+        clock.now += HANDOVER_SECONDS + 1
+        for digest in ("bb", "cc", "dd", "ee"):
+            await fill(store, digest)
+        assert store.get("speech", "aa") is None
 
 
 async def test_use_is_remembered_across_restarts(tmp_path: Path) -> None:
@@ -142,7 +229,7 @@ async def test_use_is_remembered_across_restarts(tmp_path: Path) -> None:
             os.utime(tmp_path / f"speech/{digest}/{digest}.ulaw", (clock.now, clock.now))
             clock.now += 100
         assert store.get("speech", "aa") is not None
-    clock.now += PROTECTED_SECONDS + 1000
+    clock.now += HANDOVER_SECONDS + 1000
     async with opened(tmp_path, limit=1000, clock=clock) as store:
         assert store.get("speech", "bb") is None
         assert store.get("speech", "aa") is not None
@@ -170,7 +257,7 @@ async def test_a_full_disk_is_a_failure_with_a_reason_and_makes_room(
     async with opened(tmp_path, clock=clock) as store:
         for digest in ("aa", "bb", "cc", "dd"):
             await fill(store, digest)
-        clock.now += PROTECTED_SECONDS + 1
+        clock.now += HANDOVER_SECONDS + 1
 
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
