@@ -1,6 +1,7 @@
 #!/bin/bash
 # Makes the tar of the stand-in for the public base image, for machines that reach Debian's packages but no registry:
 # base.sh FILE. Apt in it uses this machine's mirror and proxy and trusts this machine's private authorities.
+# shellcheck disable=SC2016  # "$1" in single quotes is for mmdebstrap: the folder of the system being made
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 target="$1"
@@ -15,8 +16,8 @@ options=(
     # a frozen mirror's Release file may be past its date
     --aptopt='Acquire::Check-Valid-Until "false"'
     --aptopt='Acquire::Languages "none"'
-    # what the public image does to stay small
-    --aptopt='DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb || true"; }'
+    # what the public image does to stay small; as an --aptopt it would run on this machine as well
+    --customize-hook='echo "DPkg::Post-Invoke { \"rm -f /var/cache/apt/archives/*.deb || true\"; };" >"$1/etc/apt/apt.conf.d/90clean"'
     --dpkgopt=force-unsafe-io
     --dpkgopt='path-exclude=/usr/share/doc/*'
     --dpkgopt='path-exclude=/usr/share/man/*'
@@ -26,8 +27,6 @@ options=(
 while read -r line; do
     options+=(--aptopt="$line")
 done < <(apt-config dump 2>/dev/null | grep -iE '^Acquire::https?::Proxy(::[^ ]+)? "[^"]+";$' | sed 's/;$//' || true)
-# "$1" is expanded by mmdebstrap: the folder of the system being made
-# shellcheck disable=SC2016
 if compgen -G '/usr/local/share/ca-certificates/*.crt' >/dev/null; then
     options+=(
         --customize-hook='cp /usr/local/share/ca-certificates/*.crt "$1/usr/local/share/ca-certificates/"'
