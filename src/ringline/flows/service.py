@@ -11,7 +11,7 @@ from ringline.calls.ari_leg import AriLeg
 from ringline.calls.call import ZERO, Call
 from ringline.calls.journal import Journal
 from ringline.calls.leg import Leg
-from ringline.calls.states import HangupReason
+from ringline.calls.states import Direction, HangupReason
 from ringline.clock import Clock
 from ringline.errors import RinglineError
 from ringline.flows import metrics, preparation
@@ -117,24 +117,28 @@ class FlowService:
             task.add_done_callback(self._preparing.discard)
 
     async def _run(self, call: Call, leg: Leg) -> None:
-        activeflow = self._waiting.pop(call.id, None)
-        if activeflow is None:
-            activeflow = await self._of_number(call, leg)
+        try:
+            activeflow = self._waiting.pop(call.id, None) or await self._of_number(call, leg)
             if activeflow is None:
                 return
-        self._active[call.id] = activeflow
-        await Runner(activeflow, leg, self._media, self._clock, self).run()
+            self._active[call.id] = activeflow
+            await Runner(activeflow, leg, self._media, self._clock, self).run()
+        except Exception as error:
+            # a call without a flow would stay up in silence
+            log.exception("flow_crashed", call_id=str(call.id))
+            self._give_up(call, leg, f"the flow was stopped by a fault in Ringline: {type(error).__name__}")
 
     async def _of_number(self, call: Call, leg: Leg) -> Activeflow | None:
-        """The flow that an incoming call's number names."""
+        """The flow that an incoming call's number names; without one the call is refused."""
         if call.flow_id == ZERO:
+            if call.direction is Direction.INCOMING:
+                self._give_up(call, leg, "the number has no flow")
             return None
         try:
             actions = await self._definitions.actions(call.customer_id, call.flow_id)
         except RinglineError as error:
             log.warning("flow_missing", call_id=str(call.id), flow_id=str(call.flow_id), why=error.message)
-            call.hangup_detail = error.message
-            leg.hang_up(HangupReason.FAILED)
+            self._give_up(call, leg, error.message)
             return None
         activeflow = self.prepare(call.customer_id, call.flow_id, actions, {})
         activeflow.reference_id = call.id
@@ -142,8 +146,13 @@ class FlowService:
         self._journal.touch(call)
         return activeflow
 
+    def _give_up(self, call: Call, leg: Leg, detail: str) -> None:
+        call.hangup_detail = call.hangup_detail or detail
+        self._journal.touch(call)
+        leg.hang_up(HangupReason.FAILED)
+
     def _done(self, call: Call, task: asyncio.Task[None]) -> None:
         self._running.pop(call.id, None)
         self._active.pop(call.id, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("flow_crashed", call_id=str(call.id), exc_info=error)
+            log.error("flow_not_ended", call_id=str(call.id), exc_info=error)
