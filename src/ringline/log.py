@@ -21,7 +21,9 @@ Format = Literal["json", "console"]
 
 _HIDDEN = "***"
 _SECRET_WORDS = ("password", "secret", "token", "accesskey", "authorization", "cookie", "api_key")
-_IN_TEXT = re.compile(r"(?i)\b(token|accesskey|password|api_key)=[^&\s\"']+|(bearer|basic)\s+[\w.~+/=-]{8,}")
+_IN_TEXT = re.compile(
+    r"(?i)\b(token|accesskey|password|api_key|signature|sig)=[^&\s\"']+|(bearer|basic)\s+[\w.~+/=-]{8,}"
+)
 _IN_URL = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+@")
 _DEEPEST = 4
 # Loggers that say at level info what structured events already say, or more than anybody reads.

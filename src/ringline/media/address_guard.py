@@ -6,6 +6,7 @@ Usable alone; whoever connects on a customer's behalf asks here with the address
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -89,7 +90,15 @@ def check_url(url: str, allowed: Iterable[Network] = ()) -> None:
     try:
         AddressGuard(allowed).check_url(url)
     except AddressForbidden as error:
-        raise InvalidArgument(f"URL {url[:200]!r}: {error}") from None
+        raise InvalidArgument(f"URL {loggable(url)!r}: {error}") from None
+
+
+def loggable(url: str) -> str:
+    """``url`` for a log or a message: without its query and fragment, which often hold a signature, and without
+    credentials; at most 200 characters.
+    """
+    bare = re.split(r"[?#]", url, maxsplit=1)[0]
+    return re.sub(r"^([^/]*//)[^/]*@", r"\1", bare)[:200]
 
 
 def _embedded(address: Address) -> list[Address]:

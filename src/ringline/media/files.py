@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,7 +15,7 @@ import structlog
 
 from ringline.settings import Settings
 
-from .address_guard import AddressForbidden, AddressGuard
+from .address_guard import AddressForbidden, AddressGuard, loggable
 from .errors import MediaFailed, Reason
 from .flight import SingleFlight
 from .observer import MediaObserver
@@ -88,7 +87,7 @@ class SoundFiles:
             result = "ok"
         except MediaFailed as failure:
             result = failure.reason.lower()
-            log.info("media_file_failed", url=_loggable(url), reason=failure.reason)
+            log.info("media_file_failed", url=loggable(url), reason=failure.reason)
             raise
         finally:
             self._observer.media_done("file", "http", result, self._clock() - started)
@@ -186,17 +185,12 @@ class SoundFiles:
         except WorkerError as error:
             if isinstance(error.__cause__, OSError):
                 raise await self._store.failure(error.__cause__) from error
-            log.warning("media_decoder_died", url=_loggable(url), error=str(error))
+            log.warning("media_decoder_died", url=loggable(url), error=str(error))
             raise _failed("MEDIA_UNSUPPORTED", url, "the file broke the decoder") from error
 
 
 def _failed(reason: Reason, url: str, why: object) -> MediaFailed:
-    return MediaFailed(f"the file {url[:200]} cannot be played: {why}", reason=reason)
-
-
-def _loggable(url: str) -> str:
-    """Without the query, which often holds a signature, and without credentials."""
-    return re.sub(r"//[^/@]*@", "//", url.partition("?")[0])[:300]
+    return MediaFailed(f"the file {loggable(url)} cannot be played: {why}", reason=reason)
 
 
 def _cache_control(response: aiohttp.ClientResponse) -> dict[str, str]:

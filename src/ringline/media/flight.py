@@ -24,7 +24,7 @@ class SingleFlight(Generic[T]):
         """
         task = self._tasks.get(key)
         if task is None:
-            task = asyncio.create_task(self._work(key, work), name=f"media {key[:60]}")
+            task = asyncio.create_task(self._work(key, work), name="media flight")
             task.add_done_callback(_retrieve)
             self._tasks[key] = task
         try:

@@ -7,6 +7,7 @@ Knows nothing of media: webhooks and ``fetch`` use it, too.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -235,4 +236,6 @@ def _sentence(error: aiohttp.ClientError) -> str:
         return f"the certificate of {error.host} is not valid"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"{error.host}:{error.port} does not accept the connection"
-    return f"{type(error).__name__}: {error}"[:300]
+    # aiohttp's own words may hold the whole URL, and its query what is secret.
+    words = re.sub(r"[?#]\S*", "", " ".join(str(error).split()))
+    return f"{type(error).__name__}: {words}"[:300]

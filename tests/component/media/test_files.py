@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import structlog
 from aiohttp import web
 from scipy.signal import chirp
 
@@ -115,6 +116,12 @@ class Site:
 
     async def send_moved(self, request: web.Request) -> web.StreamResponse:
         raise web.HTTPMovedPermanently("/good.wav")
+
+    async def send_broken(self, request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\n")
+        request.transport.close()
+        return web.Response()
 
     async def send_short(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -327,6 +334,21 @@ async def test_urls_of_other_kinds_are_refused(library: MediaLibrary, url: str) 
 @pytest.mark.parametrize("path", ["missing.wav", "short"])
 async def test_failed_downloads(library: MediaLibrary, site: Site, path: str) -> None:
     assert (await refused(library, f"{site.url}/{path}")).reason == "FETCH_FAILED"
+
+
+@pytest.mark.parametrize("path", ["missing.wav", "short", "noise", "gigabyte", "private", "broken"])
+async def test_signatures_reach_neither_messages_nor_logs(open_library: Open, site: Site, path: str) -> None:
+    library = await open_library(speech_engines=[], fetch_max_bytes=2_000_000)
+    site.files["noise"] = b"no sound"
+    with structlog.testing.capture_logs() as logged:
+        waiter = asyncio.create_task(library.file(f"{site.url}/{path}?X-Amz-Signature=s3cr3t&sig=s3cr3t"))
+        await asyncio.sleep(0)
+        names = [task.get_name() for task in asyncio.all_tasks()]
+        with pytest.raises(MediaFailed) as caught:
+            await waiter
+    assert f"{site.url}/{path} " in caught.value.message
+    assert any(entry["event"] == "media_file_failed" for entry in logged)
+    assert "s3cr3t" not in f"{caught.value.message} {logged} {names}"
 
 
 async def test_nobody_there(library: MediaLibrary) -> None:

@@ -28,6 +28,8 @@ HIDDEN = "***"
         ("call_id", "abc", "abc"),
         ("url", "http://h/p?a=1&token=abc.def&b=2", f"http://h/p?a=1&token={HIDDEN}&b=2"),
         ("url", "/x?accesskey=vb_1", f"/x?accesskey={HIDDEN}"),
+        ("why", "GET /a.wav?X-Amz-Signature=0a1b&x=1", f"GET /a.wav?X-Amz-Signature={HIDDEN}&x=1"),
+        ("why", "https://h/a.wav?sv=1&sig=a%2Fb", f"https://h/a.wav?sv=1&sig={HIDDEN}"),
         (
             "error",
             "cannot connect to postgresql://u:pw@h:1/d",

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from ringline.errors import InvalidArgument
-from ringline.media.address_guard import AddressForbidden, AddressGuard, check_url
+from ringline.media.address_guard import AddressForbidden, AddressGuard, check_url, loggable
 
 FORBIDDEN = [
     "0.0.0.0",
@@ -139,3 +139,25 @@ def test_urls_that_pass(url: str) -> None:
 
 def test_a_url_inside_an_allowed_network_passes() -> None:
     check_url("http://127.0.0.1:9000/x.wav", [ip_network("127.0.0.0/8")])
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://h.example/a.wav?X-Amz-Signature=0a1b", "https://h.example/a.wav"),
+        ("https://h.example/a.wav#sig=0a1b", "https://h.example/a.wav"),
+        ("https://u:secret@h.example/a.wav?sig=x", "https://h.example/a.wav"),
+        ("//u:secret@h.example/a@b.wav", "//h.example/a@b.wav"),
+        ("https://h.example/" + "a" * 300, "https://h.example/" + "a" * 182),
+        ("nonsense?sig=x", "nonsense"),
+    ],
+)
+def test_what_is_shown_of_a_url_opens_nothing(url: str, shown: str) -> None:
+    assert loggable(url) == shown
+
+
+@pytest.mark.parametrize("address", ["http://u:secret@example.com/", "ftp://example.com/?sig=secret"])
+def test_a_refusal_does_not_repeat_what_is_secret(address: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        check_url(address)
+    assert "secret" not in caught.value.message
