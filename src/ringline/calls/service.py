@@ -154,8 +154,9 @@ class CallService:
         async with self._database.connect() as connection:
             rows = (await connection.execute(statement)).all()
         page = page_of(rows, query, lambda row: build(self._fresh(row)))
-        # a live call may have moved on since its row was written
-        kept = [call for call in page.result if all(getattr(call, name) == filters[name] for name in filters)]
+        # a call may have moved on, or have been deleted, since its row was written
+        wanted = {**filters, "tm_delete": None}
+        kept = [call for call in page.result if all(getattr(call, name) == wanted[name] for name in wanted)]
         return page.model_copy(update={"result": kept})
 
     async def hang_up(self, customer_id: UUID, call_id: UUID) -> tuple[Record, dict[str, Any] | None]:
