@@ -394,9 +394,13 @@ async def test_a_live_call_shows_where_it_stands(product: Product) -> None:
     async def sleeping() -> bool:
         return bool((await product.show(call))["action"]["type"] == "sleep")
 
+    async def listed() -> bool:
+        page = await product.api.get("/v1.0/calls", status="progressing")
+        return call["id"] in [one["id"] for one in page["result"]]
+
     await eventually(sleeping, "the action shows")
-    listed = await product.api.get("/v1.0/calls", status="progressing")
-    assert call["id"] in [one["id"] for one in listed["result"]]
+    # rows are written a moment after their calls
+    await eventually(listed, "the list shows it", within=2)
     began = time.monotonic()
     await product.hang_up(call)
     record = await product.ended(call, within=5)
