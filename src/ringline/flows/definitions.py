@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, cast
 from uuid import UUID, uuid4
 
+import orjson
 from sqlalchemy import Row
 
 from ringline.errors import NotFound
@@ -14,7 +15,8 @@ from ringline.flows.snapshot import RawAction
 from ringline.http import Page, PageQuery, page_of, page_statement, utc_now
 from ringline.storage import Database
 
-MAX_CACHED = 10_000
+MAX_CACHED_BYTES = 16 * 1024 * 1024
+"""Of all flows kept in memory, as JSON; in memory they take some five times as much."""
 
 
 class FlowDefinitions:
@@ -22,17 +24,20 @@ class FlowDefinitions:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._actions: dict[tuple[UUID, UUID], list[RawAction]] = {}
+        self._cache = _Cache()
 
     async def actions(self, customer_id: UUID, flow_id: UUID) -> list[RawAction]:
         """A flow's actions. Raises ``NotFound`` for an unknown flow and another customer's alike."""
-        known = self._actions.get((customer_id, flow_id))
+        known = self._cache.get((customer_id, flow_id))
         if known is not None:
             return known
+        generation = self._cache.generation
         row = await self.get(customer_id, flow_id)
-        if len(self._actions) >= MAX_CACHED:
-            self._actions.clear()
-        return self._actions.setdefault((customer_id, flow_id), cast("list[RawAction]", row.actions))
+        actions = cast("list[RawAction]", row.actions)
+        # what was read before a change would be kept for ever
+        if generation == self._cache.generation:
+            self._cache.put((customer_id, flow_id), actions)
+        return actions
 
     async def exists(self, customer_id: UUID, flow_id: UUID) -> bool:
         """Whether the customer has such a flow."""
@@ -62,16 +67,52 @@ class FlowDefinitions:
 
     async def update(self, customer_id: UUID, flow_id: UUID, changes: dict[str, Any]) -> Row[Any]:
         """Change the given fields; calls in progress keep the copy they started with. Raises ``NotFound``."""
-        async with self._database.begin() as connection:
-            row = await store.update_flow(
-                connection, customer_id, flow_id, {**changes, "tm_update": utc_now()}
-            )
-        self._actions.pop((customer_id, flow_id), None)
+        try:
+            async with self._database.begin() as connection:
+                row = await store.update_flow(
+                    connection, customer_id, flow_id, {**changes, "tm_update": utc_now()}
+                )
+        finally:
+            # a commit whose answer was lost may have happened
+            self._cache.drop((customer_id, flow_id))
         return _found(row, flow_id)
 
     async def delete(self, customer_id: UUID, flow_id: UUID) -> Row[Any]:
         """Take the flow out of sight. Raises ``NotFound``."""
         return await self.update(customer_id, flow_id, {"tm_delete": utc_now()})
+
+
+class _Cache:
+    """Actions by customer and flow, the oldest given up for new ones; ``generation`` counts changes."""
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self.size = 0
+        self._entries: dict[tuple[UUID, UUID], tuple[list[RawAction], int]] = {}
+
+    def get(self, key: tuple[UUID, UUID]) -> list[RawAction] | None:
+        entry = self._entries.get(key)
+        return None if entry is None else entry[0]
+
+    def put(self, key: tuple[UUID, UUID], actions: list[RawAction]) -> None:
+        self._remove(key)
+        size = len(orjson.dumps(actions))
+        if size > MAX_CACHED_BYTES // 4:
+            return
+        self._entries[key] = actions, size
+        self.size += size
+        while self.size > MAX_CACHED_BYTES:
+            self._remove(next(iter(self._entries)))
+
+    def drop(self, key: tuple[UUID, UUID]) -> None:
+        """The flow was changed, or may have been."""
+        self.generation += 1
+        self._remove(key)
+
+    def _remove(self, key: tuple[UUID, UUID]) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self.size -= entry[1]
 
 
 def _found(row: Row[Any] | None, flow_id: UUID) -> Row[Any]:
