@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import UUID
 
+from ringline.calls.call import ZERO
 from ringline.errors import InvalidArgument
 from ringline.flows.actions import Action
+from ringline.flows.actions.play import Play
 from ringline.flows.actions.talk import Talk
+from ringline.flows.engine import FINISH_ID, NEXT_ID, START_ID
 from ringline.flows.snapshot import RawAction
+from ringline.flows.variables import has_reference
 
 MAX_ACTIONS = 1000
 
+RESERVED_IDS = frozenset(UUID(text) for text in (START_ID, FINISH_ID, NEXT_ID))
+"""Start, finish and next: jumps may aim at them in every flow."""
+
 LanguageCheck = Callable[[str], str]
 """Returns the canonical tag or raises ``InvalidArgument`` (``MediaLibrary.check_language``)."""
+
+UrlCheck = Callable[[str], object]
+"""Raises ``InvalidArgument`` for a URL that is not going to be fetched (``address_guard.check_url``)."""
 
 
 def canonical(actions: Sequence[Action]) -> list[RawAction]:
@@ -21,10 +32,16 @@ def canonical(actions: Sequence[Action]) -> list[RawAction]:
     return [action.model_dump(mode="json", by_alias=True) for action in actions]
 
 
-def checked(actions: Sequence[Action], check_language: LanguageCheck) -> list[RawAction]:
-    """The actions for the engine, or ``InvalidArgument`` with every fault and its place in ``details``."""
+def checked(
+    actions: Sequence[Action], check_language: LanguageCheck, check_url: UrlCheck | None = None
+) -> list[RawAction]:
+    """The actions for the engine, or ``InvalidArgument`` with every fault and its place in ``details``.
+
+    Without ``check_url`` a URL is judged when it is fetched, as each is then in any case.
+    """
     faults: list[dict[str, Any]] = []
     first: dict[Any, int] = {}
+    known_ids = {action.id for action in actions} | RESERVED_IDS
     for index, action in enumerate(actions):
         known = first.setdefault(action.id, index)
         if known != index:
@@ -38,6 +55,16 @@ def checked(actions: Sequence[Action], check_language: LanguageCheck) -> list[Ra
                 check_language(action.option.language)
             except InvalidArgument as error:
                 _add(faults, f"actions[{index}].option.language", error.message)
+        if isinstance(action, Play) and check_url is not None:
+            for position, url in enumerate(action.option.stream_urls):
+                if has_reference(url):
+                    continue
+                try:
+                    check_url(url)
+                except InvalidArgument as error:
+                    _add(faults, f"actions[{index}].option.stream_urls[{position}]", error.message)
+        if action.next_id != ZERO and action.next_id not in known_ids:
+            _add(faults, f"actions[{index}].next_id", f"no action of this flow has the id {action.next_id}")
     if faults:
         raise InvalidArgument(f"{faults[0]['field']}: {faults[0]['message']}", details=faults)
     return canonical(actions)

@@ -9,11 +9,9 @@ from pydantic import Field
 
 from ringline.errors import NotFound
 from ringline.flows.actions import AnyAction
-from ringline.flows.check import MAX_ACTIONS, LanguageCheck, checked
+from ringline.flows.check import MAX_ACTIONS, LanguageCheck, UrlCheck, checked
 from ringline.flows.definitions import FlowDefinitions
 from ringline.http import Page, PageQuery, Request, RequestModel, ResponseModel, Route, Timestamp
-
-ZERO = UUID(int=0)
 
 
 class CreateFlow(RequestModel):
@@ -52,12 +50,14 @@ def view(row: Any) -> FlowView:
     return FlowView.model_validate(row._mapping)
 
 
-def routes(flows: FlowDefinitions, check_language: LanguageCheck) -> list[Route]:
-    """``check_language`` knows which languages can be spoken."""
+def routes(
+    flows: FlowDefinitions, check_language: LanguageCheck, check_url: UrlCheck | None = None
+) -> list[Route]:
+    """``check_language`` knows which languages can be spoken, ``check_url`` what may be fetched."""
 
     async def create(request: Request[CreateFlow, None]) -> FlowView:
         body = request.body
-        actions = checked(body.actions, check_language)
+        actions = checked(body.actions, check_language, check_url)
         fields = {"name": body.name, "detail": body.detail, "actions": actions}
         return view(await flows.create(request.principal.customer_id, fields))
 
@@ -73,7 +73,7 @@ def routes(flows: FlowDefinitions, check_language: LanguageCheck) -> list[Route]
             name: value for name in ("name", "detail") if (value := getattr(body, name)) is not None
         }
         if body.actions is not None:
-            changes["actions"] = checked(body.actions, check_language)
+            changes["actions"] = checked(body.actions, check_language, check_url)
         return view(await flows.update(request.principal.customer_id, request.path["flow_id"], changes))
 
     async def delete(request: Request[None, None]) -> FlowView:

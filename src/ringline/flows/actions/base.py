@@ -1,17 +1,18 @@
 """The skeleton that every action shares.
 
 To add an action: copy the smallest module beside this one, name its ``type``, describe its ``Options``, write
-``run``, and add the class to ``ACTIONS`` in ``flows.actions``.
+``run``, and add the class to ``AnyAction`` in ``flows.actions``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
+from ringline.calls.call import ZERO
 from ringline.calls.leg import Leg
 from ringline.clock import Clock
 from ringline.flows.engine import Result
@@ -68,9 +69,7 @@ class Action(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     id: UUID = Field(default_factory=uuid4, description="Target of jumps; made up when left out.")
-    next_id: UUID = Field(
-        default=UUID(int=0), description="Run this action next instead of the following one."
-    )
+    next_id: UUID = Field(default=ZERO, description="Run this action next instead of the following one.")
 
     async def run(self, context: Context) -> Result:
         """Do the work and say how the flow goes on. Raises ``ActionFailed``, ``MediaFailed`` or ``LegGone``."""
@@ -95,6 +94,3 @@ def unless_variable(check: Any) -> Any:
         return value if checked is None else checked
 
     return AfterValidator(validate)
-
-
-Milliseconds = Annotated[int, Field(ge=0, le=3_600_000)]

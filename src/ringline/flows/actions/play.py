@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from functools import lru_cache
-from typing import Annotated, Literal
+import ipaddress
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from ringline import settings
 from ringline.calls.leg import LegError
+from ringline.errors import InvalidArgument
 from ringline.flows.actions.base import Action, ActionFailed, Context, Media, Options, unless_variable
 from ringline.flows.engine import Next, Result
 from ringline.media import MediaFailed, Prompt
 from ringline.media.address_guard import check_url
 
+_ANYWHERE: Final = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 
-@lru_cache(maxsize=1024)
-def _check_url(value: str) -> None:
+
+def _check_form(value: str) -> None:
+    """Whether it is an address of the web at all; which of them may be fetched is the operator's to say."""
     try:
-        check_url(value, settings.load().fetch_allowed_networks)
-    except Exception as error:
-        raise ValueError(str(error)) from error
+        check_url(value, _ANYWHERE)
+    except InvalidArgument as error:
+        raise ValueError(error.message) from error
 
 
-Url = Annotated[str, Field(min_length=1, max_length=2048), unless_variable(_check_url)]
+Url = Annotated[str, Field(min_length=1, max_length=2048), unless_variable(_check_form)]
 
 
 class PlayOptions(Options):
@@ -42,21 +44,23 @@ class Play(Action):
     option: PlayOptions
 
     async def run(self, context: Context) -> Result:
-        first, *others = self.option.stream_urls
-        fetches = [asyncio.ensure_future(context.media.file(url)) for url in others]
+        urls = self.option.stream_urls
         faults: list[MediaFailed | LegError] = []
+        ahead: asyncio.Task[Prompt] | None = None
         try:
-            for fetch in (context.media.file(first), *fetches):
+            for position, url in enumerate(urls, start=1):
+                fetch, ahead = ahead or context.media.file(url), None
                 try:
-                    prompt: Prompt = await fetch
+                    prompt = await fetch
+                    if position < len(urls):
+                        ahead = asyncio.ensure_future(context.media.file(urls[position]))
                     await context.leg.play([prompt])
                 except (MediaFailed, LegError) as error:
                     faults.append(error)
         finally:
-            for fetch in fetches:
-                fetch.cancel()
-            if fetches:
-                await asyncio.gather(*fetches, return_exceptions=True)
+            if ahead is not None:
+                ahead.cancel()
+                await asyncio.gather(ahead, return_exceptions=True)
         if faults:
             raise ActionFailed(faults[0].reason, "; ".join(str(fault) for fault in faults[:5]))
         return Next(waited=True)
