@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from ringline.metrics import registry
@@ -45,6 +47,18 @@ media_seconds = Histogram(
     buckets=(0.001, 0.01, 0.1, 0.3, 1, 3, 10, 30),
     registry=registry,
 )
+media_jobs = Gauge(
+    "ringline_media_jobs",
+    "Jobs of speech and files that wait or are being done.",
+    ["program"],
+    registry=registry,
+)
+speech_engine_ready = Gauge(
+    "ringline_speech_engine_ready",
+    "1 for an engine that speaks, 0 for one that loads, rests after failures or could not start.",
+    ["engine"],
+    registry=registry,
+)
 loop_lag_seconds = Gauge(
     "ringline_loop_lag_seconds", "How late the event loop woke up when last looked.", registry=registry
 )
@@ -70,6 +84,22 @@ class AriTelemetry:
 
     def reconnected(self, application: str) -> None:
         ari_reconnects.inc()
+
+
+class MediaState(Protocol):
+    """What a media library tells of itself (``ringline.media.MediaLibrary``)."""
+
+    def queues(self) -> dict[str, int]: ...
+
+    def health(self) -> dict[str, str]: ...
+
+
+def read_media(media: MediaState) -> None:
+    """Show how much the media library has to do and which of its engines speak."""
+    for program, jobs in media.queues().items():
+        media_jobs.labels(program).set(jobs)
+    for engine, state in media.health().items():
+        speech_engine_ready.labels(engine).set(1 if state == "ready" else 0)
 
 
 class MediaTelemetry:

@@ -14,7 +14,7 @@ from .engines import EngineFailed, SpeechEngine
 from .errors import MediaFailed
 from .files import SoundFiles
 from .flight import SingleFlight
-from .languages import check, match
+from .languages import check
 from .observer import MediaObserver, Unobserved
 from .prompt import Prompt
 from .speech import Speech
@@ -98,12 +98,19 @@ class MediaLibrary:
         """All languages that can be spoken, as canonical BCP 47 tags."""
         return tuple(sorted(self._languages))
 
-    def supports(self, language: str) -> bool:
-        return self._any_language or match(language, self._languages) is not None
-
     def check_language(self, language: str) -> str:
         """The canonical tag. Raises `InvalidArgument` naming the nearest known languages."""
         return check(language, self._languages, any_language=self._any_language)
+
+    def queues(self) -> dict[str, int]:
+        """Jobs that wait or are being worked on: of the converter, of the decoder of strangers' files, and of
+        each engine by its name.
+        """
+        return {
+            "converter": self._converter.jobs,
+            "decoder": self._decoder.jobs,
+            **{engine.name: engine.jobs for engine in self._engines},
+        }
 
     def health(self) -> dict[str, str]:
         """Each configured engine's name with ``ready``, ``loading``, ``open`` (failing) or why it is

@@ -51,6 +51,7 @@ class WorkerPool:
         self._jobs_each = jobs_each
         self._free = asyncio.Semaphore(size)
         self._queued = 0
+        self._working = 0
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
         self._closed = False
@@ -59,6 +60,11 @@ class WorkerPool:
     def running(self) -> int:
         """How many processes live now."""
         return len(self._all)
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs wait or are being worked on."""
+        return self._queued + self._working
 
     @property
     def pids(self) -> list[int]:
@@ -85,9 +91,11 @@ class WorkerPool:
             raise WorkerBusy(f"{self._module}: no process became free within {seconds:g} s") from None
         finally:
             self._queued -= 1
+        self._working += 1
         try:
             return await self._run_now(job, deadline)
         finally:
+            self._working -= 1
             self._free.release()
 
     async def close(self) -> None:

@@ -80,12 +80,23 @@ async def test_languages_sound_different(library: MediaLibrary) -> None:
 async def test_languages_are_known_and_checked(library: MediaLibrary) -> None:
     assert len(library.languages()) > 100
     assert {"en-US", "de", "fr-FR", "pt-BR"} <= set(library.languages())
-    assert library.supports("es-MX")
+    assert library.check_language("es-MX") == "es-MX"
     assert library.check_language("EN_us") == "en-US"
     with pytest.raises(InvalidArgument, match="en-US"):
         library.check_language("english")
     with pytest.raises(MediaFailed):
         await library.speech("Hello", "english")
+
+
+async def test_what_waits_is_counted(library: MediaLibrary) -> None:
+    await library.beep()
+    assert library.queues() == {"converter": 0, "decoder": 0, "espeak": 0}
+    waiting = [asyncio.create_task(library.speech(f"{TEXT} {number}")) for number in range(10)]
+    async with asyncio.timeout(5):
+        while library.queues()["espeak"] < 10:
+            await asyncio.sleep(0)
+    await asyncio.gather(*waiting)
+    assert sum(library.queues().values()) == 0
 
 
 async def test_the_same_speech_is_rendered_once(open_library: Open) -> None:
@@ -295,8 +306,10 @@ class TestOpenAI:
 
     async def test_it_speaks(self, open_library: Open) -> None:
         requests: list[tuple[dict[str, Any], str]] = []
+        queues: list[int] = []
 
         async def handle(request: web.Request) -> web.Response:
+            queues.append(library.queues()["openai"])
             requests.append((await request.json(), request.headers["Authorization"]))
             return web.Response(body=tone(), content_type="audio/wav")
 
@@ -304,6 +317,7 @@ class TestOpenAI:
             library = await self.open(open_library, url)
             prompt = await library.speech("Hello", "tlh", "nova")
             assert await library.speech("Hello", "tlh", "nova") == prompt
+            assert (queues, library.queues()["openai"]) == ([1], 0)
         assert requests == [
             (
                 {"model": "tts-1", "voice": "nova", "input": "Hello", "response_format": "wav"},

@@ -179,9 +179,13 @@ async def test_waiting_is_bounded_in_time_and_number(program: str) -> None:
         working = asyncio.create_task(workers.run({"op": "nap", "seconds": 1.0}, seconds=10))
         await asyncio.sleep(0.3)
         waiting = [asyncio.create_task(run(workers, "talk", seconds=0.2)) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert workers.jobs == 3
         results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert workers.jobs == 1
         assert [type(result) for result in results] == [WorkerBusy] * 3
         assert (await working)["ok"]
+        assert workers.jobs == 0
         assert (await run(workers, "talk"))["ok"]
 
 

@@ -45,6 +45,10 @@ class Engine(SpeechEngine):
     async def close(self) -> None:
         return
 
+    @property
+    def jobs(self) -> int:
+        return 0
+
     def voice(self, language: str, voice_id: str) -> str:
         return f"{self.name}-{voice_id or 'default'}"
 

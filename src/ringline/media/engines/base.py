@@ -69,6 +69,11 @@ class SpeechEngine(ABC):
         """False while the engine still loads; requests may be made nevertheless and wait."""
         return True
 
+    @property
+    @abstractmethod
+    def jobs(self) -> int:
+        """How many requests wait or are being worked on."""
+
     def speaks(self, language: str) -> bool:
         known = self.capabilities.languages
         return known is None or match(language, known) is not None

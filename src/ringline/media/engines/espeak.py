@@ -54,6 +54,10 @@ class EspeakEngine(SpeechEngine):
     async def close(self) -> None:
         await self._pool.close()
 
+    @property
+    def jobs(self) -> int:
+        return self._pool.jobs
+
     def voice(self, language: str, voice_id: str) -> str:
         """``voice_id`` may be one of espeak's variants, such as ``f3`` or ``Andrea``."""
         tag = match(language, self._voices) or ""

@@ -31,6 +31,7 @@ class OpenAIEngine(SpeechEngine):
         self._model = settings.speech_openai_model
         self._default_voice = settings.speech_openai_voice
         self._session: aiohttp.ClientSession | None = None
+        self._jobs = 0
 
     async def start(self) -> None:
         if urlsplit(self._url).scheme not in {"http", "https"} or not urlsplit(self._url).hostname:
@@ -54,6 +55,10 @@ class OpenAIEngine(SpeechEngine):
         if session is not None:
             await session.close()
 
+    @property
+    def jobs(self) -> int:
+        return self._jobs
+
     def voice(self, language: str, voice_id: str) -> str:
         """``voice_id`` itself when it can be one: servers have voices of their own naming."""
         usable = voice_id and len(voice_id) <= 64 and VOICE_CHARACTERS.issuperset(voice_id)
@@ -65,6 +70,7 @@ class OpenAIEngine(SpeechEngine):
         if self._session is None:
             raise EngineFailed("closed")
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        self._jobs += 1
         try:
             async with (
                 asyncio.timeout(seconds),
@@ -84,6 +90,8 @@ class OpenAIEngine(SpeechEngine):
             raise EngineFailed(f"no answer within {seconds:.1f} s") from None
         except aiohttp.ClientError as error:
             raise EngineFailed(f"{type(error).__name__}: {error}"[:300]) from error
+        finally:
+            self._jobs -= 1
         if not sound:
             raise EngineFailed("the server answered without a sound")
         await asyncio.to_thread(target.write_bytes, sound)

@@ -59,6 +59,10 @@ class PiperEngine(SpeechEngine):
     def ready(self) -> bool:
         return self._warming is not None and self._warming.done() and self._pool.running > 0
 
+    @property
+    def jobs(self) -> int:
+        return self._pool.jobs
+
     def voice(self, language: str, voice_id: str) -> str:
         """The package holds one voice; no ``voice_id`` changes it."""
         return "en_US-joe-medium"
