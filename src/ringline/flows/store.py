@@ -8,52 +8,52 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ringline.storage import bulk, metadata
-
-_zero = sa.text("'00000000-0000-0000-0000-000000000000'::uuid")
-_empty = sa.text("''")
+from ringline.storage.types import Json, id_column, tm_columns
 
 
-def _moment(name: str, *, nullable: bool = True) -> sa.Column[datetime]:
-    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable)
+def _text(name: str) -> sa.Column[str]:
+    # migration 0003 made these VARCHAR; ``storage.types.text_column`` is TEXT
+    return sa.Column(name, sa.String, nullable=False, server_default="")
+
+
+def _reference(name: str) -> sa.Column[UUID]:
+    """A UUID whose 'none' is the zero UUID, as the API shows it."""
+    none = sa.text("'00000000-0000-0000-0000-000000000000'::uuid")
+    return sa.Column(name, sa.Uuid, nullable=False, server_default=none)
 
 
 flows = sa.Table(
     "flows",
     metadata,
-    sa.Column("id", sa.Uuid(), primary_key=True),
-    sa.Column("customer_id", sa.Uuid(), nullable=False),
-    sa.Column("type", sa.String, nullable=False, server_default=sa.text("'flow'")),
-    sa.Column("name", sa.String, nullable=False, server_default=_empty),
-    sa.Column("detail", sa.String, nullable=False, server_default=_empty),
-    sa.Column("actions", postgresql.JSONB, nullable=False),
-    sa.Column("on_complete_flow_id", sa.Uuid(), nullable=False, server_default=_zero),
-    _moment("tm_create", nullable=False),
-    _moment("tm_update"),
-    _moment("tm_delete"),
+    id_column(),
+    sa.Column("customer_id", sa.Uuid, nullable=False),
+    sa.Column("type", sa.String, nullable=False, server_default="flow"),
+    _text("name"),
+    _text("detail"),
+    sa.Column("actions", Json, nullable=False),
+    _reference("on_complete_flow_id"),
+    *tm_columns(),
     sa.Index("ix_flows_customer_page", "customer_id", sa.text("tm_create DESC"), sa.text("id DESC")),
 )
 
 activeflows = sa.Table(
     "activeflows",
     metadata,
-    sa.Column("id", sa.Uuid(), primary_key=True),
-    sa.Column("customer_id", sa.Uuid(), nullable=False),
-    sa.Column("flow_id", sa.Uuid(), nullable=False, server_default=_zero),
-    sa.Column("status", sa.String, nullable=False, server_default=_empty),
-    sa.Column("reason", sa.String, nullable=False, server_default=_empty),
+    id_column(),
+    sa.Column("customer_id", sa.Uuid, nullable=False),
+    _reference("flow_id"),
+    _text("status"),
+    _text("reason"),
     sa.Column("reference_type", sa.String, nullable=False),
-    sa.Column("reference_id", sa.Uuid(), nullable=False, server_default=_zero),
-    sa.Column("reference_activeflow_id", sa.Uuid(), nullable=False, server_default=_zero),
-    sa.Column("on_complete_flow_id", sa.Uuid(), nullable=False, server_default=_zero),
-    sa.Column("actions", postgresql.JSONB, nullable=False),
-    sa.Column("snapshot", postgresql.JSONB, nullable=False),
-    _moment("tm_create", nullable=False),
-    _moment("tm_update"),
-    _moment("tm_delete"),
+    _reference("reference_id"),
+    _reference("reference_activeflow_id"),
+    _reference("on_complete_flow_id"),
+    sa.Column("actions", Json, nullable=False),
+    sa.Column("snapshot", Json, nullable=False),
+    *tm_columns(),
     sa.Index("ix_activeflows_customer_page", "customer_id", sa.text("tm_create DESC"), sa.text("id DESC")),
     sa.Index("ix_activeflows_reference", "reference_id"),
 )
@@ -101,10 +101,10 @@ async def get_flow(connection: AsyncConnection, customer_id: UUID, flow_id: UUID
 
 
 async def finish_activeflows(connection: AsyncConnection, now: datetime, reason: str) -> int:
-    """End every activeflow that still counts as running: its controller is gone."""
+    """End every activeflow that has not ended, begun or not: its controller is gone."""
     result = await connection.execute(
         sa.update(activeflows)
-        .where(activeflows.c.status == "running")
+        .where(activeflows.c.status != "ended")
         .values(status="ended", reason=reason, tm_update=now)
     )
     return result.rowcount
