@@ -204,7 +204,8 @@ class Journal:
         call_rows = [call.row() for call in calls]
         new = [flow.row() for flow in flows if not flow.stored]
         known = [flow.row() for flow in flows if flow.stored]
-        async with self._database.begin() as connection:
+        # no transaction: what was written of a batch that fails is written again, and comes out the same
+        async with self._database.connect() as connection:
             if call_rows:
                 await store.write(connection, call_rows)
             if new:

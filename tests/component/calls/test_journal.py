@@ -73,7 +73,7 @@ async def row(database: Database, table: sa.Table, row_id: UUID) -> dict[str, An
 
 
 async def settled(journal: Journal) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await journal._idle.wait()
         while journal._states:
             await asyncio.sleep(0.02)
