@@ -45,14 +45,6 @@ class Unauthenticated(RinglineError):
     default_reason = "AUTHENTICATION_REQUIRED"
 
 
-class PaymentRequired(RinglineError):
-    """402: the account cannot pay for this."""
-
-    http_status = 402
-    status = "PAYMENT_REQUIRED"
-    default_reason = "INSUFFICIENT_BALANCE"
-
-
 class PermissionDenied(RinglineError):
     """403: the credential is valid and not enough."""
 

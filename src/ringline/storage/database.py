@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
-import structlog
 from sqlalchemy import event, exc, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ringline.errors import Unavailable
-
-log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
 
 # SQLSTATE: query_canceled (statement_timeout), idle_in_transaction, lock_not_available, too_many_connections,
 # and the class 57P that a server sends while it goes down or comes up.
@@ -84,19 +79,6 @@ class Database:
             async with self.engine.connect() as connection:
                 await connection.execution_options(isolation_level="AUTOCOMMIT")
                 yield connection
-
-    async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Run ``work`` in a transaction, once more when the connection was lost under it.
-
-        ``work`` must be repeatable: a connection lost during the commit leaves open whether it happened.
-        """
-        try:
-            async with self.begin() as connection:
-                return await work(connection)
-        except DatabaseUnavailable as lost:
-            log.warning("database_retry", error=lost.message)
-        async with self.begin() as connection:
-            return await work(connection)
 
     async def ping(self, timeout: float = 2.0) -> None:  # noqa: ASYNC109
         """Raise ``DatabaseUnavailable`` unless the server answers a statement within ``timeout`` seconds."""
