@@ -61,13 +61,20 @@ quietly() {
     fi
 }
 
+# lock DESCRIPTOR NAME: waits for a lock and holds it until the descriptor is closed. In the checkout: in a folder that
+# everybody may write to, anybody could hold the lock or have root write elsewhere.
+lock() {
+    mkdir -p "$ROOT/var/cache"
+    eval "exec $1>>\"\$ROOT/var/cache/$2.lock\""
+    flock "$1"
+}
+
 # One apt at a time, and lists of packages that are not older than a day.
 apt_install() {
     is_root || die "These packages are missing: $*. Run 'apt-get install $*' as root, then this command again."
     has apt-get || die "These packages are missing and there is no apt-get to install them: $*."
     (
-        exec 9>/run/lock/ringline-apt.lock
-        flock 9
+        lock 9 apt
         apt_update
         DEBIAN_FRONTEND=noninteractive quietly var/log/apt-install.log \
             apt-get -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends "$@"
@@ -76,8 +83,7 @@ apt_install() {
 
 apt_update() {
     (
-        exec 8>/run/lock/ringline-apt-update.lock
-        flock 8
+        lock 8 apt-update
         if [[ -z "$(find /var/lib/apt/lists -maxdepth 1 -name '*Packages*' -mmin -1440 -print -quit 2>/dev/null)" ]]; then
             quietly var/log/apt-update.log apt-get update
         fi

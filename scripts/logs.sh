@@ -4,5 +4,4 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 [[ -e "$ENV_FILE" ]] || die "There is no $ENV_FILE yet: run 'make up' first."
 has docker || die "There is no Docker engine here yet: run 'make up' first."
-exec docker compose --project-directory "$ROOT" --env-file "$ENV_FILE" --project-name "$PROJECT" \
-    logs --follow --tail "${TAIL:-100}" "$@"
+compose logs --follow --tail "${TAIL:-100}" "$@"

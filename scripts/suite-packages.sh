@@ -16,7 +16,6 @@ apt-get "${options[@]}" update
 cd "$work"
 apt-get "${options[@]}" download "$@"
 (
-    exec 9>/run/lock/ringline-apt.lock
-    flock 9
+    lock 9 apt
     dpkg -i ./*.deb
 )

@@ -26,6 +26,8 @@ main() {
     if [[ "$(cat .venv/.made-from 2>/dev/null)" == "$wanted" ]]; then return; fi
     say "Making .venv from $LOCK ($("$python" --version))"
     mkdir -p var/log
+    # another Python than the one it was made with
+    if [[ "$(.venv/bin/python --version 2>/dev/null)" != "$("$python" --version)" ]]; then rm -rf .venv; fi
     if [[ ! -x .venv/bin/python ]]; then quietly var/log/venv.log "$python" -m venv --without-pip .venv; fi
     rm -rf var/tools
     quietly var/log/venv.log "$python" -m venv var/tools
