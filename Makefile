@@ -1,7 +1,7 @@
 # "make" alone lists what there is. The work is in scripts/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up down logs test lint bench
+.PHONY: help up down logs reset test lint bench
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,6 +14,9 @@ down:  ## stop the stack; data stays
 
 logs:  ## follow the logs of all parts
 	@scripts/logs.sh
+
+reset:  ## delete the stack's containers and data; FORCE=1 does not ask
+	@scripts/reset.sh
 
 test:  ## every check and every test, on an instance of its own
 	@scripts/test.sh

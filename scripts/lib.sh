@@ -61,12 +61,13 @@ quietly() {
     fi
 }
 
-# lock DESCRIPTOR NAME: waits for a lock and holds it until the descriptor is closed. In the checkout: in a folder that
-# everybody may write to, anybody could hold the lock or have root write elsewhere.
+# Waits for a lock and holds it until the subshell ends. In the checkout: in a folder that everybody may write to, anybody
+# could hold it, or have root write elsewhere.
 lock() {
+    local descriptor
     mkdir -p "$ROOT/var/cache"
-    eval "exec $1>>\"\$ROOT/var/cache/$2.lock\""
-    flock "$1"
+    exec {descriptor}>>"$ROOT/var/cache/$1.lock"
+    flock "$descriptor"
 }
 
 # One apt at a time, and lists of packages that are not older than a day.
@@ -74,7 +75,7 @@ apt_install() {
     is_root || die "These packages are missing: $*. Run 'apt-get install $*' as root, then this command again."
     has apt-get || die "These packages are missing and there is no apt-get to install them: $*."
     (
-        lock 9 apt
+        lock apt
         apt_update
         DEBIAN_FRONTEND=noninteractive quietly var/log/apt-install.log \
             apt-get -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends "$@"
@@ -83,7 +84,7 @@ apt_install() {
 
 apt_update() {
     (
-        lock 8 apt-update
+        lock apt-update
         if [[ -z "$(find /var/lib/apt/lists -maxdepth 1 -name '*Packages*' -mmin -1440 -print -quit 2>/dev/null)" ]]; then
             quietly var/log/apt-update.log apt-get update
         fi

@@ -16,6 +16,6 @@ apt-get "${options[@]}" update
 cd "$work"
 apt-get "${options[@]}" download "$@"
 (
-    lock 9 apt
+    lock apt
     dpkg -i ./*.deb
 )

@@ -52,7 +52,8 @@ tools() {
 }
 
 bring_up() {
-    scripts/down.sh --volumes >/dev/null 2>&1 || true
+    # also what an earlier clone left
+    FORCE=1 scripts/reset.sh
     rm -rf var/test/carrier var/test/media var/test/recordings
     scripts/up.sh
 }

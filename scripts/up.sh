@@ -117,9 +117,20 @@ wait_healthy() {
     done
 }
 
+# A database keeps the password of its first start: a new environment file does not fit an old volume.
+refuse_foreign_data() {
+    docker volume inspect "${PROJECT}_postgres" >/dev/null 2>&1 || return 0
+    rm -f "$ENV_FILE"
+    die "The database volume ${PROJECT}_postgres belongs to an earlier $ENV_FILE: put that file back, or run 'make reset' to delete its data and start anew."
+}
+
 main() {
+    local new=no
+    [[ -e "$ENV_FILE" ]] || new=yes
     scripts/env.sh
+    if [[ "$new" == yes ]] && timeout 15 docker info >/dev/null 2>&1; then refuse_foreign_data; fi
     engine_and_images
+    if [[ "$new" == yes ]]; then refuse_foreign_data; fi
     folders
     running || free_ports
     say "Starting $PROJECT"
