@@ -8,6 +8,7 @@ import gc
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 import uvloop
@@ -44,7 +45,7 @@ from ringline.flows.definitions import FlowDefinitions
 from ringline.flows.service import FlowService
 from ringline.housekeeping import Chore, Housekeeper
 from ringline.http import DatabaseIdempotency, Readiness, Route, Server, create_app, utc_now
-from ringline.media import MediaLibrary
+from ringline.media import MediaLibrary, address_guard
 from ringline.numbers import NumberDirectory, NumberService, number_routes, source_problem
 from ringline.routing import KamailioRpc
 from ringline.settings import Settings
@@ -193,6 +194,7 @@ class Controller:
 
     def _routes(self) -> list[Route]:
         database = self.database
+        check_url = partial(address_guard.check_url, allowed=self._settings.fetch_allowed_networks)
         return [
             *login_routes(LoginService(database, self.tokens)),
             *accesskey_routes(AccesskeyService(database, self.keys)),
@@ -203,8 +205,10 @@ class Controller:
                     lambda customer_id, number_id: source_problem(self.numbers, customer_id, number_id),
                 )
             ),
-            *calls_http.routes(self.calls, self.flows, self.definitions, self.media.check_language),
-            *flows_http.routes(self.definitions, self.media.check_language),
+            *calls_http.routes(
+                self.calls, self.flows, self.definitions, self.media.check_language, check_url
+            ),
+            *flows_http.routes(self.definitions, self.media.check_language, check_url),
             *number_routes(NumberService(database, self.numbers, self.definitions.exists)),
             *billing_routes(BillingService(database)),
         ]

@@ -13,7 +13,7 @@ from ringline.calls.service import CallService
 from ringline.errors import InvalidArgument, NotFound
 from ringline.flows import variables
 from ringline.flows.actions import AnyAction
-from ringline.flows.check import MAX_ACTIONS, LanguageCheck, checked
+from ringline.flows.check import MAX_ACTIONS, LanguageCheck, UrlCheck, checked
 from ringline.flows.definitions import FlowDefinitions
 from ringline.flows.service import FlowService
 from ringline.http import Page, PageQuery, Request, RequestModel, Route
@@ -73,9 +73,13 @@ class CallQuery(PageQuery):
 
 
 def routes(
-    calls: CallService, flows: FlowService, definitions: FlowDefinitions, check_language: LanguageCheck
+    calls: CallService,
+    flows: FlowService,
+    definitions: FlowDefinitions,
+    check_language: LanguageCheck,
+    check_url: UrlCheck | None = None,
 ) -> list[Route]:
-    """``check_language`` knows which languages can be spoken."""
+    """``check_language`` knows which languages can be spoken, ``check_url`` what may be fetched."""
 
     async def create(request: Request[CreateCall, None]) -> list[CallView]:
         body = request.body
@@ -84,7 +88,7 @@ def routes(
         if body.flow_id != ZERO:
             actions, flow_id = await definitions.actions(customer_id, body.flow_id), body.flow_id
         else:
-            actions, flow_id = checked(body.actions, check_language), ZERO
+            actions, flow_id = checked(body.actions, check_language, check_url), ZERO
         if len(body.destinations) * len(orjson.dumps(actions)) > MAX_COPIED_BYTES:
             raise InvalidArgument(
                 f"destinations: {len(body.destinations)} copies of these actions are too much for one request;"
