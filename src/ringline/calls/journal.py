@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 INTERVAL_SECONDS = 0.2
 """How long changes gather: a short call is written two or three times, not once for each of its events."""
+LIVE_INTERVAL_SECONDS = 0.5
+"""The same for Redis, where nobody looks that often."""
 BATCH = 500
 MAX_BACKOFF_SECONDS = 5.0
 MAX_DEPTH = 50_000
@@ -112,9 +114,12 @@ class Journal:
     async def start(self) -> None:
         self._tasks = [
             asyncio.create_task(
-                self._loop(self._wake_database, self._write_database), name="journal-database"
+                self._loop(self._wake_database, self._write_database, INTERVAL_SECONDS),
+                name="journal-database",
             ),
-            asyncio.create_task(self._loop(self._wake_live, self._write_live), name="journal-live"),
+            asyncio.create_task(
+                self._loop(self._wake_live, self._write_live, LIVE_INTERVAL_SECONDS), name="journal-live"
+            ),
         ]
 
     async def close(self, grace: float = 5.0) -> None:
@@ -128,8 +133,8 @@ class Journal:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _loop(self, wake: asyncio.Event, write: Callable[[], Awaitable[None]]) -> None:
-        backoff = INTERVAL_SECONDS
+    async def _loop(self, wake: asyncio.Event, write: Callable[[], Awaitable[None]], interval: float) -> None:
+        backoff = interval
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(REWRITE_SECONDS):
@@ -138,9 +143,9 @@ class Journal:
             wake.clear()
             try:
                 await write()
-                backoff = INTERVAL_SECONDS
+                backoff = interval
             except Exception as error:  # noqa: BLE001 - whatever it is, what is marked stays marked
-                if backoff == INTERVAL_SECONDS:
+                if backoff == interval:
                     log.error("journal_write_failed", error=repr(error), waiting=self.depth)
                 backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
                 wake.set()
