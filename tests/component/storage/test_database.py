@@ -11,7 +11,6 @@ from tests.component.conftest import free_port, postgres_server, until_postgres
 
 from ringline.storage import Database, DatabaseUnavailable
 
-
 _VICTIMS = text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'victim'")
 
 
