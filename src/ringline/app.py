@@ -258,6 +258,7 @@ class Controller:
             telemetry.queue_depth.labels("ari_requests").set(self.ari.in_flight)
             telemetry.queue_depth.labels("ari_events").set(self.ari.queued)
             metrics.journal_depth.set(self.journal.depth)
+            telemetry.read_media(self.media)
             counted = Counter(call.status for call in self.switchboard.calls())
             for status in Status:
                 if status is not Status.HANGUP:
