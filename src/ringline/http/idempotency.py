@@ -1,12 +1,11 @@
 """``Idempotency-Key``: a request that is sent again is answered again, not done again.
 
 The key belongs to the customer for a day. Only successes are kept: after a failure the same key may try again
-at once, with another body, too. A process that dies in the middle of a request, or cannot store its answer,
-leaves the key held for a minute; after that a repetition of the same request is carried out.
-
-A request that failed or was cut off may have done its work all the same: a database that restarts during a
-commit leaves that open. Repetitions of one request therefore share a seed (`Claim.seed`), from which a handler
-derives the ids of what it makes, so that what is there already is found instead of made again.
+at once, with another body, too; whatever the request left half done is its handler's to undo. A process that
+dies in the middle of a request, or cannot store its answer, leaves the key held for a minute. After that a
+repetition of the same request is carried out although the first one may have done its work. The two share a seed
+(`Claim.seed`) from which a handler derives the ids of what it makes: what is there already is found by them
+instead of made again.
 """
 
 from __future__ import annotations
@@ -30,14 +29,13 @@ REPLAYED = "Idempotent-Replayed"
 LIFETIME = timedelta(hours=24)
 LEASE = timedelta(seconds=60)
 _LONGEST = 255
-_RELEASED = keys.c.tm_lease <= keys.c.tm_create
-"""How a key that was given back looks; one that is held has a lease from the future."""
+_MAX_UNRELEASED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The key is this request's now. ``seed`` is the same for each repetition of the request within the key's
-    day, and for no other request.
+    """The key is this request's now. ``seed`` is that of an earlier, equal request with the key whose outcome
+    nobody knows, else a new one.
     """
 
     seed: UUID
@@ -87,26 +85,33 @@ class DatabaseIdempotency:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # Keys that could not be given back because the database was away; in order.
+        self._unreleased: dict[tuple[UUID, str], None] = {}
 
     async def claim(self, customer_id: UUID, key: str, request_hash: bytes) -> Claim | Answered:
+        if (customer_id, key) in self._unreleased:
+            await self.release(customer_id, key)
         now = utc_now()
-        same = keys.c.request_hash == request_hash
         held = {"request_hash": request_hash, "tm_lease": now + LEASE, "tm_expire": now + LIFETIME}
         statement = (
             insert(keys)
             .values(customer_id=customer_id, key=key, tm_create=now, **held)
             .on_conflict_do_update(
                 index_elements=[keys.c.customer_id, keys.c.key],
-                # The seed is made of tm_create: it stays with the request and changes with the key's day.
+                # The seed is made of tm_create: it stays with the request and is new on another day.
                 set_={
                     **held,
                     "response": None,
-                    "tm_create": case((same & (keys.c.tm_expire >= now), keys.c.tm_create), else_=now),
+                    "tm_create": case((keys.c.tm_expire >= now, keys.c.tm_create), else_=now),
                 },
-                # A finished key is over after its day. An unfinished one is free for every request once it was
-                # given back, and for the same request once its holder must be dead.
+                # A finished key is over after its day; an unfinished one once its holder must be dead, and
+                # then only for the same request.
                 where=(keys.c.tm_expire < now)
-                | (keys.c.response.is_(None) & (_RELEASED | (same & (keys.c.tm_lease < now)))),
+                | (
+                    keys.c.response.is_(None)
+                    & (keys.c.tm_lease < now)
+                    & (keys.c.request_hash == request_hash)
+                ),
             )
             .returning(keys.c.tm_create)
         )
@@ -142,12 +147,19 @@ class DatabaseIdempotency:
             )
 
     async def release(self, customer_id: UUID, key: str) -> None:
-        async with self._database.begin() as connection:
-            await connection.execute(
-                update(keys)
-                .where(keys.c.customer_id == customer_id, keys.c.key == key, keys.c.response.is_(None))
-                .values(tm_lease=keys.c.tm_create)
-            )
+        self._unreleased.pop((customer_id, key), None)
+        try:
+            async with self._database.begin() as connection:
+                await connection.execute(
+                    delete(keys).where(
+                        keys.c.customer_id == customer_id, keys.c.key == key, keys.c.response.is_(None)
+                    )
+                )
+        except BaseException:
+            self._unreleased[customer_id, key] = None
+            if len(self._unreleased) > _MAX_UNRELEASED:
+                del self._unreleased[next(iter(self._unreleased))]
+            raise
 
     async def sweep(self) -> int:
         """Delete keys whose day is over; returns how many there were."""

@@ -53,8 +53,8 @@ QueryT = TypeVar("QueryT", default=None)
 class Request(Generic[BodyT, QueryT]):
     """A request that has been authenticated and validated.
 
-    ``idempotency_seed`` is there when an ``Idempotency-Key`` came along: the same for each repetition of this
-    request, different for any other. A handler that makes resources derives their ids from it (``uuid5(seed,
+    ``idempotency_seed`` is there when an ``Idempotency-Key`` came along: that of an earlier, equal request whose
+    outcome nobody knows, else a new one. A handler that makes resources derives their ids from it (``uuid5(seed,
     name)``) and takes a resource that has such an id already as its own earlier work.
     """
 

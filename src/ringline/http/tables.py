@@ -15,9 +15,9 @@ idempotency_keys = Table(
     Column("request_hash", LargeBinary, nullable=False),
     # Null while no request with the key has succeeded.
     Column("response", LargeBinary, nullable=True),
-    # Until then a request holds the key; equal to tm_create once it was given back.
+    # Until then a request holds the key; one that never finished does not hold it for a day.
     Column("tm_lease", Timestamp, nullable=False),
-    # When the key was first taken for this request, repetitions after a failure not counted.
+    # When the key was first taken for this request.
     Column("tm_create", Timestamp, nullable=False),
     Column("tm_expire", Timestamp, nullable=False),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,6 +82,7 @@ class Api:
     done: list[str] = field(default_factory=list)
     seeds: dict[str, list[UUID | None]] = field(default_factory=dict)
     fail_next: list[Exception] = field(default_factory=list)
+    before_failing: Callable[[], None] | None = None
 
     async def call(
         self,
@@ -181,6 +182,8 @@ async def open_api(database: Database) -> AsyncIterator[Api]:
     async def work(request: Request[Work]) -> Done:
         api.seeds.setdefault(request.body.text, []).append(request.idempotency_seed)
         if api.fail_next:
+            if api.before_failing is not None:
+                api.before_failing()
             raise api.fail_next.pop()
         api.done.append(request.body.text)
         return Done(times=len(api.done), text=request.body.text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,7 +14,7 @@ from tests.component.http.conftest import Api
 from ringline.errors import InvalidArgument
 from ringline.http import DatabaseIdempotency, utc_now
 from ringline.http.tables import idempotency_keys
-from ringline.storage import DatabaseUnavailable
+from ringline.storage import Database, DatabaseUnavailable
 
 
 def _key() -> dict[str, str]:
@@ -130,14 +131,42 @@ async def test_work_whose_answer_could_not_be_stored_is_repeated_with_the_same_s
     assert first == second is not None
 
 
-async def test_a_repetition_after_a_failure_has_the_same_seed(api: Api) -> None:
+async def test_after_a_failure_the_key_has_another_seed(api: Api) -> None:
     headers, text = _key(), uuid4().hex
     for _ in range(2):
         api.fail_next.append(DatabaseUnavailable("lost during the commit"))
         assert (await _send(api, text, headers))[0] == 503
     assert (await _send(api, text, headers))[0] == 200
-    assert len(api.seeds[text]) == 3
-    assert len(set(api.seeds[text])) == 1
+    assert len(set(api.seeds[text])) == 3
+
+
+async def test_a_key_that_could_not_be_given_back_is_free_once_the_database_is_there(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers, text = _key(), uuid4().hex
+    away = False
+
+    def begin(database: Database) -> Any:
+        if away:
+            raise DatabaseUnavailable("the server is starting up")
+        return real(database)
+
+    def leave() -> None:
+        nonlocal away
+        away = True
+
+    real = Database.begin
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "begin", begin)
+        api.before_failing = leave
+        api.fail_next.append(DatabaseUnavailable("lost during the commit"))
+        assert (await _send(api, text, headers))[0] == 503
+        assert (await _send(api, text, headers))[0] == 503
+    api.before_failing = None
+    assert (await _send(api, text, headers))[0] == 200
+    assert api.done.count(text) == 1
+    first, second = api.seeds[text]
+    assert first != second
 
 
 async def test_after_a_failure_the_key_takes_another_body_with_another_seed(api: Api) -> None:
