@@ -15,11 +15,12 @@ from uuid import UUID
 
 import orjson
 import structlog
+from sqlalchemy import TextClause
 
 from ringline.calls import metrics, store
 from ringline.calls.call import Call
 from ringline.http import utc_now
-from ringline.storage import Database, DatabaseUnavailable, Live
+from ringline.storage import Database, DatabaseUnavailable, Live, bulk
 
 log = structlog.get_logger(__name__)
 
@@ -51,9 +52,10 @@ class FlowRecord(Protocol):
 class FlowStore(Protocol):
     """The queries of ``flows.store`` that the journal writes with."""
 
-    async def insert_activeflows(self, connection: Any, rows: list[dict[str, Any]]) -> None: ...
+    UPSERT: TextClause
+    UPDATE: TextClause
 
-    async def update_activeflows(self, connection: Any, rows: list[dict[str, Any]]) -> None: ...
+    def changing(self, row: dict[str, Any]) -> dict[str, Any]: ...
 
 
 class Journal:
@@ -63,6 +65,7 @@ class Journal:
         self._database = database
         self._live = live
         self._flow_store = flow_store
+        self._statement = bulk.together(store.UPSERT, flow_store.UPSERT, flow_store.UPDATE)
         self._calls: dict[UUID, Call] = {}
         self._writing: dict[UUID, Call] = {}
         self._flows: dict[UUID, FlowRecord] = {}
@@ -208,15 +211,9 @@ class Journal:
     async def _write_batch(self, calls: list[Call], flows: list[FlowRecord]) -> None:
         call_rows = [call.row() for call in calls]
         new = [flow.row() for flow in flows if not flow.stored]
-        known = [flow.row() for flow in flows if flow.stored]
-        # no transaction: what was written of a batch that fails is written again, and comes out the same
+        known = [self._flow_store.changing(flow.row()) for flow in flows if flow.stored]
         async with self._database.connect() as connection:
-            if call_rows:
-                await store.write(connection, call_rows)
-            if new:
-                await self._flow_store.insert_activeflows(connection, new)
-            if known:
-                await self._flow_store.update_activeflows(connection, known)
+            await bulk.run(connection, self._statement, call_rows, new, known)
         for flow in flows:
             flow.stored = True
 

@@ -70,22 +70,18 @@ calls = sa.Table(
 _IMMUTABLE = {"id", "customer_id", "tm_create", "source", "destination", "direction", "type"}
 _COLUMNS = [column.name for column in calls.c]
 _insert = bulk.insert(calls, _COLUMNS)
-_upsert = bulk.upsert(
+UPSERT = bulk.upsert(
     calls,
     _COLUMNS,
     [name for name in _COLUMNS if name not in _IMMUTABLE | {"tm_delete"}],
     keep=["tm_delete"],
 )
+"""Stores calls as they stand, new or known: the last write of a call is its whole truth."""
 
 
 async def insert(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
     """Store new calls before anything is sent for them. Raises ``IntegrityError`` where one is stored already."""
     await bulk.run(connection, _insert, rows)
-
-
-async def write(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    """Store calls as they stand, new or known: the last write of a call is its whole truth."""
-    await bulk.run(connection, _upsert, rows)
 
 
 async def get(connection: AsyncConnection, customer_id: UUID, call_id: UUID) -> sa.Row[Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -59,7 +58,7 @@ activeflows = sa.Table(
 )
 
 _CHANGING = ("status", "reason", "snapshot", "tm_update")
-_upsert = bulk.upsert(
+UPSERT = bulk.upsert(
     activeflows,
     (
         "id",
@@ -77,17 +76,14 @@ _upsert = bulk.upsert(
     ),
     _CHANGING,
 )
-_update = bulk.update(activeflows, _CHANGING)
+"""Stores activeflows that may be new; the rows are those of ``Activeflow.row``."""
+UPDATE = bulk.update(activeflows, _CHANGING)
+"""Stores what changes while a flow runs; the rows are those of ``changing``."""
 
 
-async def insert_activeflows(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    """Store activeflows that may be new; ``rows`` are those of ``Activeflow.row``."""
-    await bulk.run(connection, _upsert, rows)
-
-
-async def update_activeflows(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    """Write what changes while a flow runs; ``rows`` are those of ``Activeflow.row``."""
-    await bulk.run(connection, _update, [{name: row[name] for name in ("id", *_CHANGING)} for row in rows])
+def changing(row: dict[str, Any]) -> dict[str, Any]:
+    """The part of an ``Activeflow.row`` that changes: its actions may be long, and stay as they are."""
+    return {name: row[name] for name in ("id", *_CHANGING)}
 
 
 async def get_flow(connection: AsyncConnection, customer_id: UUID, flow_id: UUID) -> sa.Row[Any] | None:

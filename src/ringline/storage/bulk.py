@@ -49,10 +49,27 @@ def update(table: sa.Table, columns: Iterable[str]) -> sa.TextClause:
     )
 
 
-async def run(connection: AsyncConnection, statement: sa.TextClause, rows: Sequence[dict[str, Any]]) -> None:
-    """Run one of the statements above. No two rows may have the same id."""
+def together(*statements: sa.TextClause) -> sa.TextClause:
+    """One statement out of several that touch different rows: one round trip, and all of them or none."""
+    parts = ", ".join(
+        f"part{index} AS ({statement.text.replace(':rows0', f':rows{index}')})"
+        for index, statement in enumerate(statements)
+    )
+    return _statement(f"WITH {parts} SELECT 1", len(statements))
+
+
+async def run(
+    connection: AsyncConnection, statement: sa.TextClause, *batches: Sequence[dict[str, Any]]
+) -> None:
+    """Run one of the statements above with its rows; ``together`` takes rows for each of its parts.
+
+    No two rows of a batch may have the same id.
+    """
     # asyncpg has a UUID class of its own, which orjson does not know
-    await connection.execute(statement, {"rows": orjson.dumps(rows, default=str).decode()})
+    await connection.execute(
+        statement,
+        {f"rows{index}": orjson.dumps(rows, default=str).decode() for index, rows in enumerate(batches)},
+    )
 
 
 def _known(table: sa.Table, names: Iterable[str]) -> list[str]:
@@ -60,8 +77,9 @@ def _known(table: sa.Table, names: Iterable[str]) -> list[str]:
 
 
 def _rows(table: sa.Table) -> str:
-    return f"jsonb_populate_recordset(NULL::{table.name}, CAST(:rows AS jsonb))"
+    return f"jsonb_populate_recordset(NULL::{table.name}, CAST(:rows0 AS jsonb))"
 
 
-def _statement(text: str) -> sa.TextClause:
-    return sa.text(text).bindparams(sa.bindparam("rows", type_=sa.Text))
+def _statement(text: str, batches: int = 1) -> sa.TextClause:
+    parameters = (sa.bindparam(f"rows{index}", type_=sa.Text) for index in range(batches))
+    return sa.text(text).bindparams(*parameters)

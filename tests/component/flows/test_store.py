@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ringline.flows import store
 from ringline.flows.activeflow import Activeflow, ActiveflowStatus
-from ringline.storage import Database
+from ringline.storage import Database, bulk
 
 NOW = datetime(2026, 11, 21, 22, 5, 1, 123456, tzinfo=UTC)
 
@@ -22,7 +22,7 @@ async def test_a_restart_ends_every_activeflow_that_has_not_ended(database: Data
     }
     made[ActiveflowStatus.ENDED].reason = "complete"
     async with database.begin() as connection:
-        await store.insert_activeflows(connection, [flow.row() for flow in made.values()])
+        await bulk.run(connection, store.UPSERT, [flow.row() for flow in made.values()])
         assert await store.finish_activeflows(connection, NOW, "controller_restarted") >= 2
         table = store.activeflows
         rows = (await connection.execute(sa.select(table).where(table.c.customer_id == customer))).all()
