@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,6 @@ from ringline.sandbox.config import CarrierSettings
 
 CHECKOUT = Path(__file__).parents[3]
 SHARED = {"kamailio_host", "kamailio_port", "log_level", "log_format"}
-
-pytestmark = pytest.mark.skipif(shutil.which("docker") is None, reason="docker compose reads the file")
 
 
 @pytest.fixture(scope="module")
