@@ -55,7 +55,8 @@ class Outcome:
 
     @property
     def failure_share(self) -> float:
-        return (self.failed + self.slow) / self.calls if self.calls else 1.0
+        # a call may be slow and fail as well
+        return min((self.failed + self.slow) / self.calls, 1.0) if self.calls else 1.0
 
     @property
     def works(self) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import time
 from pathlib import Path
 
 import structlog
+import uvloop
 
 from bench import chart, plan, report
 from bench.api import ApiFailed
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         bench = Bench(plan.QUICK if given.quick else plan.FULL, say, force=given.force)
-        results = asyncio.run(bench.run())
+        results = uvloop.run(bench.run())
     except (ApiFailed, InstanceFailed, SippFailed, WarmUpFailed, TimeoutError) as error:
         say(f"the bench could not run: {error}")
         return FAILED
