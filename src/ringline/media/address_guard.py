@@ -15,6 +15,7 @@ from yarl import URL
 from ringline.errors import InvalidArgument
 
 MAX_URL_CHARACTERS = 2048
+_UNPRINTABLE = re.compile(r"[\x00-\x20\x7f]")
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -115,7 +116,7 @@ def _embedded(address: Address) -> list[Address]:
 def _parse(url: str) -> URL:
     if len(url) > MAX_URL_CHARACTERS:
         raise AddressForbidden(f"longer than {MAX_URL_CHARACTERS} characters")
-    if any(ord(character) <= 32 or ord(character) == 127 for character in url):
+    if _UNPRINTABLE.search(url):
         raise AddressForbidden("holds spaces or control characters")
     try:
         parsed = URL(url)
