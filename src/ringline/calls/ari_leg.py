@@ -7,6 +7,7 @@ they were asked for; an answer need not be waited for before the prompt that fol
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -67,6 +68,7 @@ class AriLeg:
         "_owner",
         "_playbacks",
         "_resyncing",
+        "_waiting",
         "call",
         "digits",
         "gone",
@@ -85,6 +87,7 @@ class AriLeg:
         self._playbacks: dict[str, Playback] = {}
         self._behind: Playback | None = None
         self._resyncing: asyncio.Task[None] | None = None
+        self._waiting: asyncio.Future[None] | None = None
 
     async def answer(self) -> None:
         self._check()
@@ -126,6 +129,20 @@ class AriLeg:
             await self._press(keys, duration_ms=duration_ms, between_ms=between_ms)
             await self.wait((QUIET_MS + len(keys) * (duration_ms + between_ms)) / 1000)
 
+    async def receive_digits(self, *, seconds: float, length: int, end_keys: str) -> str:
+        self._check()
+        received = ""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while True:
+                    while self.digits:
+                        received += self.digits.popleft()
+                        if len(received) == length or received[-1] in end_keys:
+                            return received
+                    await self._next_digit()
+        self._check()
+        return received
+
     async def wait(self, seconds: float) -> None:
         self._check()
         await self._clock.sleep(seconds)
@@ -149,6 +166,7 @@ class AriLeg:
     def digit_received(self, digit: str) -> None:
         """A key was pressed: keep it for whoever asks, and end prompts that a key may end."""
         self.digits.append(digit)
+        self._wake()
         for playback in self._playbacks.values():
             if playback.stop_on_digit and not playback.done.done():
                 self._stop(playback)
@@ -161,6 +179,7 @@ class AriLeg:
     def ended(self) -> None:
         """The channel is gone: whoever waits on the leg is told so."""
         self.gone = True
+        self._wake()
         for playback in list(self._playbacks.values()):
             if not playback.done.done():
                 playback.done.set_exception(LegGone())
@@ -192,6 +211,19 @@ class AriLeg:
         behind, self._behind = self._behind, None
         if behind is not None and not behind.done.done():
             self._stop(behind)
+
+    async def _next_digit(self) -> None:
+        """Return at the next key; raises ``LegGone`` when the leg ends instead."""
+        self._waiting = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiting
+        finally:
+            self._waiting = None
+        self._check()
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     # requests
 

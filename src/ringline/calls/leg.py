@@ -50,6 +50,12 @@ class Leg(Protocol):
     async def send_digits(self, digits: str, *, duration_ms: int, interval_ms: int) -> None:
         """Press DTMF digits (``0-9A-D#*``) and return when the last was sent (RFC 4733)."""
 
+    async def receive_digits(self, *, seconds: float, length: int, end_keys: str) -> str:
+        """Keys pressed by the other side, those pressed since the last time included.
+
+        Returns after ``length`` keys (0: no such end), with one of ``end_keys``, or after ``seconds``.
+        """
+
     async def wait(self, seconds: float) -> None:
         """Let time pass on the leg."""
 

@@ -93,6 +93,20 @@ class SimulatedLeg:
         self._note("digits", digits)
         await self.wait((len(digits) * duration_ms + (len(digits) - 1) * interval_ms) / 1000)
 
+    async def receive_digits(self, *, seconds: float, length: int, end_keys: str) -> str:
+        self._check()
+        received, ends = "", self._elapsed() + seconds
+        while self._script.digits and self._script.digits[0][0] <= ends:
+            at, key = self._script.digits.pop(0)
+            await self.wait(max(at - self._elapsed(), 0.0))
+            received += key
+            if len(received) == length or key in end_keys:
+                break
+        else:
+            await self.wait(max(ends - self._elapsed(), 0.0))
+        self._note("received", received)
+        return received
+
     async def wait(self, seconds: float) -> None:
         self._check()
         ends = self._script.hangs_up_at

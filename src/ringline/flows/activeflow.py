@@ -10,6 +10,7 @@ from uuid import UUID
 
 from ringline.calls.call import ZERO, Call
 from ringline.flows.snapshot import RawAction, Snapshot
+from ringline.flows.variables import Lookup
 
 
 class ActiveflowStatus(StrEnum):
@@ -55,7 +56,7 @@ class Activeflow:
             "tm_update": self.tm_update,
         }
 
-    def lookup(self, call: Call | None) -> Any:
+    def lookup(self, call: Call | None) -> Lookup:
         """A function from a variable's name to its text, system names included; ``""`` for what is missing."""
 
         def resolve(name: str) -> str:

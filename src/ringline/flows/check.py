@@ -65,6 +65,9 @@ def checked(
                     _add(faults, f"actions[{index}].option.stream_urls[{position}]", error.message)
         if action.next_id != ZERO and action.next_id not in known_ids:
             _add(faults, f"actions[{index}].next_id", f"no action of this flow has the id {action.next_id}")
+        for place, target in action.targets().items():
+            if target not in known_ids:
+                _add(faults, f"actions[{index}].{place}", f"no action of this flow has the id {target}")
     if faults:
         raise InvalidArgument(f"{faults[0]['field']}: {faults[0]['message']}", details=faults)
     return canonical(actions)

@@ -45,7 +45,6 @@ class Runner:
         self._media = media
         self._clock = clock
         self._observer = observer
-        self._context = Context(leg=leg, media=media, clock=clock)
         self._preparing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -101,13 +100,15 @@ class Runner:
         began = self._clock.monotonic()
         outcome = "failed"
         try:
-            result = await self._ready(raw).run(self._context)
+            result = await self._ready(raw).run(self._context(raw))
             outcome = "ok"
         except LegGone:
             outcome = "gone"
             raise
         except asyncio.CancelledError:
             outcome = "gone"
+            raise
+        except engine.FlowError:
             raise
         except (ActionFailed, LegError, RinglineError) as error:
             self._note(raw, error.reason, error.message)
@@ -119,6 +120,17 @@ class Runner:
         finally:
             self._observer.action_done(raw["type"], outcome, self._clock.monotonic() - began)
         return engine.Next()
+
+    def _context(self, raw: RawAction) -> Context:
+        flow = self._activeflow
+        return Context(
+            leg=self._leg,
+            media=self._media,
+            clock=self._clock,
+            state=flow.snapshot,
+            lookup=flow.lookup(self._leg.call),
+            written=raw,
+        )
 
     def _ready(self, raw: RawAction) -> Action:
         return preparation.with_variables(raw, self._activeflow, self._leg.call)

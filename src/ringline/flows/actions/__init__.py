@@ -12,15 +12,42 @@ from pydantic import Field, TypeAdapter
 from ringline.flows.actions.answer import Answer
 from ringline.flows.actions.base import AT_RUN_TIME, Action, ActionFailed, Context, Media
 from ringline.flows.actions.beep import Beep
+from ringline.flows.actions.branch import Branch
+from ringline.flows.actions.condition_call_digits import ConditionCallDigits
+from ringline.flows.actions.condition_call_status import ConditionCallStatus
+from ringline.flows.actions.condition_datetime import ConditionDatetime
+from ringline.flows.actions.condition_variable import ConditionVariable
+from ringline.flows.actions.digits_receive import DigitsReceive
 from ringline.flows.actions.digits_send import DigitsSend
+from ringline.flows.actions.goto import Goto
 from ringline.flows.actions.hangup import Hangup
 from ringline.flows.actions.play import Play
 from ringline.flows.actions.sleep import Sleep
+from ringline.flows.actions.stop import Stop
 from ringline.flows.actions.talk import Talk
+from ringline.flows.actions.variable_set import VariableSet
 
 __all__ = ["Action", "ActionFailed", "AnyAction", "Context", "Media", "ready"]
 
-AnyAction = Annotated[Answer | Beep | DigitsSend | Hangup | Play | Sleep | Talk, Field(discriminator="type")]
+AnyAction = Annotated[
+    Answer
+    | Beep
+    | Branch
+    | ConditionCallDigits
+    | ConditionCallStatus
+    | ConditionDatetime
+    | ConditionVariable
+    | DigitsReceive
+    | DigitsSend
+    | Goto
+    | Hangup
+    | Play
+    | Sleep
+    | Stop
+    | Talk
+    | VariableSet,
+    Field(discriminator="type"),
+]
 """Any action, told apart by its ``type``."""
 
 MAX_KNOWN_BYTES = 2048

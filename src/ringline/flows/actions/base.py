@@ -16,7 +16,8 @@ from ringline.calls.call import ZERO
 from ringline.calls.leg import Leg
 from ringline.clock import Clock
 from ringline.flows.engine import Result
-from ringline.flows.variables import has_reference
+from ringline.flows.snapshot import RawAction, Snapshot
+from ringline.flows.variables import Lookup, has_reference
 from ringline.media import Prompt
 
 AT_RUN_TIME = {"at_run_time": True}
@@ -47,11 +48,18 @@ class Media(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What an action may use while it runs."""
+    """What an action may use while it runs.
+
+    ``lookup`` gives the text of a variable, system names included; ``written`` is the action as it stands in
+    the flow, before its variables were put in.
+    """
 
     leg: Leg
     media: Media
     clock: Clock
+    state: Snapshot
+    lookup: Lookup
+    written: RawAction
 
 
 class Options(BaseModel):
@@ -74,6 +82,10 @@ class Action(BaseModel):
     async def run(self, context: Context) -> Result:
         """Do the work and say how the flow goes on. Raises ``ActionFailed``, ``MediaFailed`` or ``LegGone``."""
         raise NotImplementedError
+
+    def targets(self) -> dict[str, UUID]:
+        """Where the action may jump to, by the place in it that says so."""
+        return {}
 
     async def prepare(self, media: Media) -> None:
         """Make ready what ``run`` will need, while the action before still plays."""
