@@ -55,8 +55,8 @@ async def heard(product: Product, menu: list[Json], ending: str) -> Heard:
     for name, sound in SOUNDS.items():
         rest = recording.copy()
         while (match := find(rest, sound)).peak > 0.9:
-            found.append((name, match.begin))
-            rest[int(match.begin * 8000) : int(match.end * 8000)] = np.zeros(1)
+            found.append((name, match.start))
+            rest[int(match.start * 8000) : int(match.end * 8000)] = np.zeros(1)
     return sorted(found, key=lambda item: item[1])
 
 
