@@ -18,8 +18,10 @@ from ringline import __version__, ari, telemetry, watch
 from ringline.billing import BillingService, billing_routes
 from ringline.calls import http as calls_http
 from ringline.calls import metrics, store
+from ringline.calls.connection import Connections
 from ringline.calls.inbound import Inbound
 from ringline.calls.journal import Journal
+from ringline.calls.ordering import Ordering
 from ringline.calls.reconcile import Reconciler
 from ringline.calls.service import CallService
 from ringline.calls.states import Status
@@ -41,6 +43,7 @@ from ringline.customers import (
 from ringline.errors import RinglineError
 from ringline.flows import http as flows_http
 from ringline.flows import store as flow_store
+from ringline.flows.calling import FlowCalls
 from ringline.flows.definitions import FlowDefinitions
 from ringline.flows.service import FlowService
 from ringline.housekeeping import Chore, Housekeeper
@@ -93,7 +96,13 @@ class Controller:
             dial_timeout=settings.dial_timeout_seconds,
             max_duration=settings.max_call_seconds,
         )
-        self.reconciler = Reconciler(self.ari, self.switchboard, clock, application=settings.ari_application)
+        self.ordering = Ordering(
+            self.switchboard, self.customers, self.numbers, sip_domain=settings.sip_domain
+        )
+        self.connections = Connections(self.ari, self.switchboard, self.journal, self.ordering)
+        self.reconciler = Reconciler(
+            self.ari, self.switchboard, self.connections, clock, application=settings.ari_application
+        )
         self.manager = watch.monitor(settings, self.reconciler.wake)
         self.definitions = FlowDefinitions(self.database)
         self.flows = FlowService(self.definitions, self.journal, self.media, clock)
@@ -101,16 +110,16 @@ class Controller:
         self.journal.lasting = self.switchboard.calls
         self.switchboard.hooks = self.flows
         self.switchboard.arrivals = self.inbound
+        self.switchboard.connector = self.connections
         self.calls = CallService(
             self.database,
             self.switchboard,
             self.journal,
             self.ari,
             self.flows,
-            self.customers,
-            self.numbers,
-            sip_domain=settings.sip_domain,
+            self.ordering,
         )
+        self.flows.calls = FlowCalls(self.definitions, self.flows, self.calls)
         self.idempotency = DatabaseIdempotency(self.database)
         self.readiness = Readiness()
         self._closing: list[tuple[str, Close]] = []

@@ -17,8 +17,8 @@ import structlog
 
 from ringline import ari
 from ringline.calls.call import Call
-from ringline.calls.leg import LegError, LegGone
-from ringline.calls.states import SIP_CAUSE_OF_REASON, HangupReason
+from ringline.calls.leg import Connected, LegError, LegGone, Wanted
+from ringline.calls.states import SIP_CAUSE_OF_REASON, Direction, HangupReason, Status
 from ringline.clock import Clock
 from ringline.media import Prompt
 
@@ -35,8 +35,17 @@ MAX_RESENDS = 3
 RESYNC_SECONDS = 1.0
 
 
-class HangsUp(Protocol):
+class Connects(Protocol):
+    """Who connects a leg with others (``calls.connection``)."""
+
+    async def connect(self, leg: AriLeg, wanted: Wanted) -> Connected: ...
+
+
+class Owner(Protocol):
     """The one place that ends legs (``calls.switchboard``)."""
+
+    @property
+    def connector(self) -> Connects: ...
 
     def hang_up(self, call: Call, cause: int) -> bool: ...
 
@@ -61,6 +70,7 @@ class AriLeg:
     """Drives one channel. Events of the channel are handed in by the switchboard."""
 
     __slots__ = (
+        "_answering",
         "_behind",
         "_client",
         "_clock",
@@ -75,7 +85,7 @@ class AriLeg:
         "leaving",
     )
 
-    def __init__(self, call: Call, client: ari.Client, owner: HangsUp, clock: Clock) -> None:
+    def __init__(self, call: Call, client: ari.Client, owner: Owner, clock: Clock) -> None:
         self.call = call
         self.gone = False
         self.leaving = False
@@ -88,9 +98,18 @@ class AriLeg:
         self._behind: Playback | None = None
         self._resyncing: asyncio.Task[None] | None = None
         self._waiting: asyncio.Future[None] | None = None
+        self._answering = False
 
     async def answer(self) -> None:
         self._check()
+        self.answer_soon()
+
+    def answer_soon(self) -> None:
+        """Ask for the answer; nobody waits for it, what is asked next queues behind it."""
+        if self.call.direction is Direction.OUTGOING and self.call.status is not Status.PROGRESSING:
+            # a flow that runs while its own call still rings: only the other side can answer that
+            return
+        self._answering = True
         self._send("POST", "answer").add_done_callback(self._log_failure)
 
     async def play(self, prompts: Sequence[Prompt], *, stop_on_digit: bool = False) -> bool:
@@ -148,8 +167,19 @@ class AriLeg:
         await self._clock.sleep(seconds)
         self._check()
 
-    def hang_up(self, reason: HangupReason = HangupReason.NORMAL) -> None:
-        self._owner.hang_up(self.call, SIP_CAUSE_OF_REASON[reason])
+    async def connect(self, wanted: Wanted) -> Connected:
+        self._check()
+        return await self._owner.connector.connect(self, wanted)
+
+    def hang_up(self, reason: HangupReason = HangupReason.NORMAL, cause: int = 0) -> None:
+        self._owner.hang_up(self.call, cause or SIP_CAUSE_OF_REASON[reason])
+
+    # being connected (``calls.connection``)
+
+    @property
+    def up(self) -> bool:
+        """Whether the call is answered, or about to be because we asked for it."""
+        return self._answering or self.call.status is Status.PROGRESSING
 
     async def _press(self, keys: str, *, duration_ms: int, between_ms: int) -> None:
         try:

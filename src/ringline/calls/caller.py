@@ -33,21 +33,27 @@ class Caller:
 
     def caller_id(self) -> str:
         """Asterisk's ``"name" <number>``. A hidden caller's name goes nowhere."""
-        name = "" if self.hidden else _UNSAFE.sub("", self.name)[:MAX_NAME].strip()
-        return f'"{name}" <{self.number or "anonymous"}>'
+        return f'"{self._shown_name()}" <{self.number or "anonymous"}>'
 
-    def variables(self, customer_id: UUID, call_id: UUID) -> dict[str, str]:
+    def variables(self, customer_id: UUID, call_id: UUID, *, created: bool = False) -> dict[str, str]:
         """Channel variables: who pays and which call (for Kamailio, which removes both), and the presentation.
 
-        ``CALLERID(pres)`` has no effect on a channel that ARI originates; the connected line's does.
+        ``CALLERID(pres)`` has no effect on a channel that ARI originates; the connected line's does. A channel that
+        is ``created`` before it is dialled takes no caller id at all, so that its connected line is the whole of it.
         """
         headers = {
             "PJSIP_HEADER(add,X-Ringline-Customer)": str(customer_id),
             "PJSIP_HEADER(add,X-Ringline-Call)": str(call_id),
         }
+        if created:
+            headers["CONNECTEDLINE(num)"] = self.number or "anonymous"
+            headers["CONNECTEDLINE(name)"] = self._shown_name()
         if self.hidden or not self.number:
             headers["CONNECTEDLINE(pres)"] = "prohib_passed_screen"
         return headers
+
+    def _shown_name(self) -> str:
+        return "" if self.hidden else _UNSAFE.sub("", self.name)[:MAX_NAME].strip()
 
 
 def hides(anonymous: Anonymity, incoming_hidden: bool | None = None) -> bool:

@@ -7,11 +7,14 @@ One implementation drives a channel of Asterisk (``calls.ari_leg``), another liv
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from ringline.calls.call import Call
+from ringline.calls.caller import Anonymity
 from ringline.calls.states import HangupReason
 from ringline.media import Prompt
+from ringline.sip.address import Address
 
 
 class LegGone(Exception):
@@ -25,6 +28,28 @@ class LegError(Exception):
         super().__init__(message)
         self.reason = reason
         self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Whom a leg is to be connected with. All destinations ring at once.
+
+    ``early_media``: what the other side sends before it answers (RFC 3960) is heard in place of our ringback.
+    """
+
+    source: Address
+    destinations: Sequence[Address]
+    anonymous: Anonymity = "auto"
+    early_media: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """How a connection ended. ``reason`` and ``cause`` (Q.850, 0 unknown) are those of the first destination."""
+
+    answered: bool
+    reason: HangupReason
+    cause: int
 
 
 class Leg(Protocol):
@@ -59,5 +84,14 @@ class Leg(Protocol):
     async def wait(self, seconds: float) -> None:
         """Let time pass on the leg."""
 
-    def hang_up(self, reason: HangupReason = HangupReason.NORMAL) -> None:
-        """Ask for the end of the call. Idempotent; the record is made when the channel is gone."""
+    async def connect(self, wanted: Wanted) -> Connected:
+        """Ring others and talk with the first who answers; returns when that is over or nobody answered.
+
+        Raises ``LegError`` where the two cannot be brought together, ``RinglineError`` where nobody can be called.
+        """
+
+    def hang_up(self, reason: HangupReason = HangupReason.NORMAL, cause: int = 0) -> None:
+        """Ask for the end of the call. Idempotent; the record is made when the channel is gone.
+
+        ``cause`` (Q.850) is what the other side is told; 0: the one that goes with the reason.
+        """

@@ -36,6 +36,12 @@ dial_seconds = Histogram(
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
     registry=registry,
 )
+connection_seconds = Histogram(
+    "ringline_connection_setup_seconds",
+    "From the answer of a connected leg to both parties being in one bridge.",
+    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
+    registry=registry,
+)
 records_dropped = Counter(
     "ringline_journal_records_dropped", "Calls and flows that PostgreSQL refused to store.", registry=registry
 )

@@ -2,6 +2,7 @@
 
 Asterisk keeps channels in Stasis while nobody listens, but it does not keep the events. Its list of channels is held
 against ours: what is gone gets its final record, what was answered meanwhile goes on, what nobody owns is hung up.
+Bridges likewise.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable
+from typing import Protocol
 
 import structlog
 
 from ringline import ari
 from ringline.calls import metrics
+from ringline.calls.connection import BRIDGE_PREFIX
 from ringline.calls.states import Direction, Status
 from ringline.calls.switchboard import CHANNEL_PREFIX, Line, Switchboard
 from ringline.clock import Clock
@@ -31,20 +34,39 @@ SWEEP_SECONDS = 10.0
 OVERDUE_SECONDS = 10.0
 
 
+class Bridges(Protocol):
+    """Who has bridges (``calls.connection.Connections``)."""
+
+    def known_bridge(self, bridge_id: str) -> bool: ...
+
+    def joined_bridges(self) -> set[str]: ...
+
+    def bridge_lost(self, bridge_id: str) -> None: ...
+
+
 class Reconciler:
     """Follows the connection's state, and looks every ``SWEEP_SECONDS`` even when nothing happened."""
 
     def __init__(
-        self, client: ari.Client, switchboard: Switchboard, clock: Clock, *, application: str
+        self,
+        client: ari.Client,
+        switchboard: Switchboard,
+        bridges: Bridges,
+        clock: Clock,
+        *,
+        application: str,
     ) -> None:
         self._client = client
         self._application = application
         self._switchboard = switchboard
+        self._bridges = bridges
         self._clock = clock
         self._lost_at: float | None = None
         self._wake = asyncio.Event()
         self._strangers: set[str] = set()
         self._overdue: dict[Line, float] = {}
+        self._stray_bridges: set[str] = set()
+        self._missing_bridges: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self._subscription: ari.Subscription | None = None
 
@@ -84,7 +106,7 @@ class Reconciler:
                 if self._client.connected:
                     await self.reconcile()
                     # a channel that was too young in the first pass is judged in a second one
-                    repeat = woken or bool(self._strangers)
+                    repeat = woken or bool(self._strangers or self._stray_bridges or self._missing_bridges)
                 else:
                     self._give_up_if_too_long()
             except ari.AriError as error:
@@ -110,6 +132,7 @@ class Reconciler:
             else:
                 await self._catch_up(line, channel["state"])
         await self._drop_strangers(channels)
+        await self._compare_bridges()
 
     async def _drop_strangers(self, channels: Iterable[str]) -> None:
         """Hang up channels in our care that no call has: a controller died with them, or an event was lost.
@@ -129,17 +152,40 @@ class Reconciler:
             )
         self._strangers = strangers
 
+    async def _compare_bridges(self) -> None:
+        """Destroy bridges that no connection has, end connections whose bridge is gone; both in the second pass."""
+        listed = {bridge["id"] for bridge in await self._client.request("GET", "bridges")}
+        ours = {bridge_id for bridge_id in listed if bridge_id.startswith(BRIDGE_PREFIX)}
+        stray = {bridge_id for bridge_id in ours if not self._bridges.known_bridge(bridge_id)}
+        for bridge_id in stray & self._stray_bridges:
+            log.warning("orphan_bridge", bridge_id=bridge_id)
+            self._client.tell("DELETE", f"bridges/{ari.quote(bridge_id)}")
+        missing = self._bridges.joined_bridges() - listed
+        for bridge_id in missing & self._missing_bridges:
+            log.warning("bridge_vanished", bridge_id=bridge_id)
+            self._bridges.bridge_lost(bridge_id)
+        self._stray_bridges, self._missing_bridges = stray, missing
+
     async def _catch_up(self, line: Line, state: str) -> None:
         if line.overdue:
             self._switchboard.drop_again(line)
             return
         if state == "Up" and line.call.direction is Direction.OUTGOING:
-            if line.call.status is not Status.PROGRESSING:
+            if line.call.status is not Status.PROGRESSING or self._answer_unnoticed(line):
                 self._switchboard.found_up(line)
                 return
         elif state == "Up":
             self._switchboard.found_up(line)
         await line.leg.resync()
+
+    def _answer_unnoticed(self, line: Line) -> bool:
+        """The answer was seen, the channel's arrival with us was not: it happened in the gap."""
+        answered = line.call.tm_progressing
+        return (
+            not line.started
+            and answered is not None
+            and (self._clock.now() - answered).total_seconds() > SETTLE_SECONDS
+        )
 
     def _count_overdue(self) -> None:
         """Calls that should have ended and have not: what the metric of that name shows."""

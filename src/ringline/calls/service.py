@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID, uuid4, uuid5
 
@@ -12,16 +11,13 @@ from sqlalchemy.exc import IntegrityError
 
 from ringline import ari
 from ringline.calls import store
-from ringline.calls.call import Call
-from ringline.calls.caller import Anonymity, Caller, hides, shown_source
-from ringline.calls.journal import Journal
-from ringline.calls.states import Direction, Status
-from ringline.calls.switchboard import CHANNEL_PREFIX, Switchboard
-from ringline.customers import Customer, CustomerDirectory
-from ringline.errors import InvalidArgument, NotFound, PermissionDenied, Unavailable
+from ringline.calls.call import ZERO, Call
+from ringline.calls.caller import Anonymity
+from ringline.calls.journal import FlowRecord, Journal
+from ringline.calls.ordering import Ordering
+from ringline.calls.switchboard import Start, Switchboard
+from ringline.errors import NotFound, Unavailable
 from ringline.http import Page, PageQuery, page_of, page_statement, utc_now
-from ringline.numbers import NumberDirectory, resolve_source
-from ringline.sip import e164
 from ringline.sip.address import Address
 from ringline.storage import Database
 
@@ -29,15 +25,6 @@ log = structlog.get_logger(__name__)
 
 Record = Call | dict[str, Any]
 """A call in memory, or the columns of its row."""
-
-
-class PreparedFlow(Protocol):
-    """A flow that is to run on a new call (``flows.activeflow.Activeflow``)."""
-
-    id: UUID
-    stored: bool
-
-    def row(self) -> dict[str, Any]: ...
 
 
 class Flows(Protocol):
@@ -50,16 +37,6 @@ class Flows(Protocol):
     def current(self, call_id: UUID) -> dict[str, Any] | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One outgoing call to place: who calls whom, how, and what runs on it."""
-
-    source: Address
-    destination: Address
-    caller: Caller
-    activeflow: PreparedFlow
-
-
 class CallService:
     """The API's side of calls. It stores a call before anything is sent for it."""
 
@@ -70,19 +47,14 @@ class CallService:
         journal: Journal,
         client: ari.Client,
         flows: Flows,
-        customers: CustomerDirectory,
-        numbers: NumberDirectory,
-        *,
-        sip_domain: str,
+        ordering: Ordering,
     ) -> None:
         self._database = database
         self._switchboard = switchboard
         self._journal = journal
         self._client = client
         self._flows = flows
-        self._customers = customers
-        self._numbers = numbers
-        self._sip_domain = sip_domain
+        self._ordering = ordering
         self.draining = False
 
     async def create(
@@ -92,7 +64,7 @@ class CallService:
         source: Address,
         destinations: list[Address],
         anonymous: Anonymity,
-        prepare: Callable[[], PreparedFlow],
+        prepare: Callable[[], FlowRecord],
         seed: UUID | None = None,
     ) -> list[Record]:
         """Place one call to each destination; ``prepare`` makes a fresh copy of the flow for each.
@@ -103,19 +75,23 @@ class CallService:
         Raises ``InvalidArgument`` naming the field, ``PermissionDenied`` for an inactive customer, and
         ``Unavailable`` while Asterisk or the database cannot be reached.
         """
-        customer = self._active(customer_id)
+        customer = self._ordering.customer(customer_id)
         if self.draining or not self._client.connected:
             raise Unavailable(
                 "No calls can be placed now: the media server is not connected. Try again shortly."
             )
         orders = [
-            self._order(customer, source, destination, f"destinations[{index}]", anonymous, prepare)
+            self._ordering.order(customer, source, destination, f"destinations[{index}]", anonymous)
             for index, destination in enumerate(destinations)
         ]
         ids = [uuid4() if seed is None else uuid5(seed, str(index)) for index in range(len(orders))]
         calls = [
-            self._record(customer_id, call_id, order) for call_id, order in zip(ids, orders, strict=True)
+            self._ordering.record(customer_id, order, call_id=call_id)
+            for call_id, order in zip(ids, orders, strict=True)
         ]
+        activeflows = [prepare() for _ in calls]
+        for call, activeflow in zip(calls, activeflows, strict=True):
+            self._flows.attach(activeflow, call)
         try:
             # one statement, so no transaction around it: the INVITE waits for this. The flows' rows may come later.
             async with self._database.connect() as connection:
@@ -128,10 +104,43 @@ class CallService:
             # the rows may be there all the same: a connection can break after the commit and before its answer
             self._journal.disown(ids)
             raise
-        for call, order in zip(calls, orders, strict=True):
-            self._journal.touch_flow(order.activeflow)
-            self._dial(call, order)
+        for call, order, activeflow in zip(calls, orders, activeflows, strict=True):
+            self._journal.touch_flow(activeflow)
+            self._ordering.dial(call, order)
         return list[Record](calls)
+
+    def place_from(
+        self,
+        parent: Call,
+        *,
+        source: Address,
+        destinations: Sequence[Address],
+        anonymous: Anonymity,
+        prepare: Callable[[], FlowRecord],
+        chained: bool,
+        start: Start,
+    ) -> list[Call]:
+        """Calls that a flow on ``parent`` makes, each with a flow of its own; stored behind, as what changes is.
+
+        ``chained``: they end with ``parent``. A destination that cannot be called is left out as long as another one
+        can. Raises ``RinglineError``.
+        """
+        if self.draining or self._journal.full or not self._client.connected:
+            raise Unavailable("No further calls are placed now.")
+        orders = self._ordering.orders_from(parent, source, destinations, anonymous)
+        calls = []
+        for order in orders:
+            call = self._ordering.record(parent.customer_id, order, master=parent.id if chained else ZERO)
+            activeflow = prepare()
+            self._flows.attach(activeflow, call)
+            self._journal.touch(call)
+            self._journal.touch_flow(activeflow)
+            if chained:
+                parent.chained_call_ids.append(call.id)
+                self._journal.touch(parent)
+            self._ordering.dial(call, order, start=start)
+            calls.append(call)
+        return calls
 
     async def get(self, customer_id: UUID, call_id: UUID) -> tuple[Record, dict[str, Any] | None]:
         """A call of the customer, live or from the table, and the action it is at. Raises ``NotFound``."""
@@ -181,85 +190,8 @@ class CallService:
     def _fresh(self, row: Any) -> Record:
         return self._switchboard.live(row.id) or self._journal.pending(row.id) or dict(row._mapping)
 
-    def _active(self, customer_id: UUID) -> Customer:
-        customer = self._customers.by_id(customer_id)
-        if customer is None or customer.status != "active":
-            frozen = customer is not None and customer.status == "frozen"
-            raise PermissionDenied(
-                "The customer is not active; no calls can be placed.",
-                reason="ACCOUNT_FROZEN" if frozen else "PERMISSION_DENIED",
-            )
-        return customer
-
     async def _placed_before(self, customer_id: UUID, ids: Sequence[UUID]) -> list[Record]:
         """The calls that an earlier request with the same key has placed."""
         async with self._database.connect() as connection:
             rows = {row.id: row for row in await store.several(connection, customer_id, ids)}
         return [self._fresh(rows[call_id]) for call_id in ids if call_id in rows]
-
-    def _order(
-        self,
-        customer: Customer,
-        source: Address,
-        destination: Address,
-        field: str,
-        anonymous: Anonymity,
-        prepare: Callable[[], PreparedFlow],
-    ) -> Order:
-        if destination.type != "tel":
-            raise InvalidArgument(
-                f"{field}.type: {destination.type!r} cannot be called by POST /v1.0/calls yet; use `tel` with a"
-                " number in E.164"
-            )
-        number = e164.check(destination.target, f"{field}.target")
-        caller_of = self._inside_caller if e164.is_virtual(number) else self._pstn_caller
-        shown, caller = caller_of(customer, source, anonymous)
-        return Order(shown, destination, caller, prepare())
-
-    def _inside_caller(
-        self, customer: Customer, source: Address, anonymous: Anonymity
-    ) -> tuple[Address, Caller]:
-        """Between numbers of the installation a virtual number may call too; without any it is anonymous."""
-        number = self._numbers.owned(customer.id, source.target) if source.type == "tel" else None
-        if number is None or number.status != "active":
-            number = resolve_source(self._numbers, customer, "").number
-        if number is None:
-            return source, Caller("", hidden=True)
-        shown = shown_source(source, number.number)
-        return shown, Caller(number.number, shown.target_name, hidden=hides(anonymous))
-
-    def _pstn_caller(
-        self, customer: Customer, source: Address, anonymous: Anonymity
-    ) -> tuple[Address, Caller]:
-        """No leg leaves for the telephone network without a number that the customer owns."""
-        if source.type == "tel" and source.target:
-            e164.check(source.target, "source.target")
-        given = source.target if source.type == "tel" else ""
-        resolved = resolve_source(self._numbers, customer, given)
-        if resolved.number is None:
-            raise InvalidArgument(resolved.problem, details=list(resolved.details))
-        shown = shown_source(source, resolved.number.number)
-        return shown, Caller(resolved.number.number, shown.target_name, hidden=hides(anonymous))
-
-    def _record(self, customer_id: UUID, call_id: UUID, order: Order) -> Call:
-        call = Call(
-            id=call_id,
-            customer_id=customer_id,
-            direction=Direction.OUTGOING,
-            source=order.source,
-            destination=order.destination,
-            channel_id=f"{CHANNEL_PREFIX}{call_id}",
-            status=Status.DIALING,
-            anonymous=order.caller.hidden,
-            tm_create=utc_now(),
-        )
-        self._flows.attach(order.activeflow, call)
-        return call
-
-    def _dial(self, call: Call, order: Order) -> None:
-        self._switchboard.dial(
-            call,
-            f"PJSIP/kamailio/sip:{call.destination.target}@{self._sip_domain}",
-            order.caller.caller_id(),
-            order.caller.variables(call.customer_id, call.id),
-        )

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 from ringline.calls.call import Call
-from ringline.calls.leg import LegGone
+from ringline.calls.leg import Connected, LegGone, Wanted
 from ringline.calls.states import SIP_CAUSE_OF_REASON, Direction, HangupReason, Status, local_ending
 from ringline.clock import Clock
 from ringline.media import Prompt
 from ringline.sip.address import Address
 from ringline.sip.cause import Cause
+
+DIAL_SECONDS = 60.0
+"""How long telephones ring that nobody answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +33,16 @@ class Heard:
 
 @dataclass(slots=True)
 class Script:
-    """What the other side does, by seconds from the start: keys in order, and a hang-up."""
+    """What the other side does, by seconds from the start: keys in order, and a hang-up.
+
+    ``answers_after`` and ``talks_for``: how long whoever the leg is connected with rings and stays; ``None``: nobody
+    answers.
+    """
 
     digits: list[tuple[float, str]] = field(default_factory=list)
     hangs_up_at: float | None = None
+    answers_after: float | None = 1.0
+    talks_for: float = 10.0
 
 
 def simulated_call(
@@ -117,12 +126,25 @@ class SimulatedLeg:
             raise LegGone
         await self._clock.sleep(seconds)
 
-    def hang_up(self, reason: HangupReason = HangupReason.NORMAL) -> None:
+    async def connect(self, wanted: Wanted) -> Connected:
+        self._check()
+        self._note("connect", ",".join(address.target for address in wanted.destinations))
+        if self._script.answers_after is None:
+            await self.wait(DIAL_SECONDS)
+            return Connected(False, HangupReason.DIALOUT, int(Cause.UNKNOWN))
+        await self.wait(self._script.answers_after)
+        await self.answer()
+        self._note("connected")
+        await self.wait(self._script.talks_for)
+        self._note("disconnected")
+        return Connected(True, HangupReason.NORMAL, int(Cause.NORMAL_CLEARING))
+
+    def hang_up(self, reason: HangupReason = HangupReason.NORMAL, cause: int = 0) -> None:
         if self.call.ending:
             return
         self._note("hangup", reason.value)
         self.call.advance(local_ending(self.call.direction, self.call.status), self._clock.now())
-        self.call.end(SIP_CAUSE_OF_REASON[reason], self._clock.now())
+        self.call.end(cause or SIP_CAUSE_OF_REASON[reason], self._clock.now())
 
     def _elapsed(self) -> float:
         return self._clock.monotonic() - self._began

@@ -7,6 +7,8 @@ order in which the events came. Nothing in here waits for a database.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
+from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -17,6 +19,7 @@ from ringline.calls import metrics
 from ringline.calls.ari_leg import AriLeg
 from ringline.calls.call import Call
 from ringline.calls.journal import Journal
+from ringline.calls.leg import Connected, Wanted
 from ringline.calls.states import Direction, Status, local_ending
 from ringline.clock import Clock
 from ringline.sip.cause import Cause, known
@@ -39,6 +42,31 @@ class CallHooks(Protocol):
         """The call has its final record."""
 
 
+class LegHooks(CallHooks, Protocol):
+    """Who is told about one call in place of everybody else (``calls.connection``)."""
+
+    def call_early(self, call: Call) -> None:
+        """The other side is heard before it has answered (SIP 183); for calls that start ``WITH_MEDIA``."""
+
+
+class Connector(Protocol):
+    """Who connects a call with others (``calls.connection``)."""
+
+    async def connect(self, leg: AriLeg, wanted: Wanted) -> Connected: ...
+
+
+class Start(StrEnum):
+    """From when on an outgoing call's channel is ours.
+
+    ``ON_ANSWER``: it is originated, the cheapest. ``WITH_MEDIA``: it is created and then dialled, so that it can be
+    in a bridge before the answer. ``ON_RINGING``: the same, and its flow begins when it rings.
+    """
+
+    ON_ANSWER = "answer"
+    WITH_MEDIA = "media"
+    ON_RINGING = "ringing"
+
+
 class Arrivals(Protocol):
     """Who decides what becomes of an incoming channel (``calls.inbound``)."""
 
@@ -53,20 +81,28 @@ class Line:
         "began",
         "call",
         "dial_timer",
+        "dialled",
         "duration_timer",
+        "early",
         "end_check",
+        "hooks",
         "leg",
         "placed",
         "remote_cause",
+        "start",
         "started",
     )
 
-    def __init__(self, call: Call, leg: AriLeg, began: float) -> None:
+    def __init__(self, call: Call, leg: AriLeg, began: float, hooks: CallHooks) -> None:
         self.call = call
         self.leg = leg
         self.began = began
+        self.hooks = hooks
+        self.start = Start.ON_ANSWER
+        self.early: Callable[[Call], None] | None = None
         self.started = False
         self.placed = False
+        self.dialled = False
         self.remote_cause = int(Cause.NORMAL_CLEARING)
         self.dial_timer: asyncio.TimerHandle | None = None
         self.duration_timer: asyncio.TimerHandle | None = None
@@ -109,6 +145,7 @@ class Switchboard:
         self._empty.set()
         self.hooks: CallHooks
         self.arrivals: Arrivals
+        self.connector: Connector
 
     # life
 
@@ -159,25 +196,38 @@ class Switchboard:
 
     # doing
 
-    def dial(self, call: Call, endpoint: str, caller_id: str, variables: dict[str, str]) -> None:
-        """Place an outgoing call whose record is stored. Never raises: a call that cannot be placed ends."""
-        line = self._add(call)
+    def dial(
+        self,
+        call: Call,
+        endpoint: str,
+        caller_id: str,
+        variables: dict[str, str],
+        *,
+        hooks: LegHooks | None = None,
+        start: Start = Start.ON_ANSWER,
+    ) -> None:
+        """Place an outgoing call whose record is stored. Never raises: a call that cannot be placed ends.
+
+        ``hooks`` hears of this call instead of ``self.hooks``.
+        """
+        line = self._add(call, hooks)
+        line.start = start
         loop = asyncio.get_running_loop()
         line.dial_timer = loop.call_later(self._dial_timeout, self._dial_expired, line)
-        request = self._client.send(
-            "POST",
-            f"channels/{ari.quote(call.channel_id)}",
-            body={
-                "endpoint": endpoint,
-                "app": self._application,
-                "appArgs": "outbound",
-                "callerId": caller_id,
-                # the timer above rules; Asterisk's is the net under it
-                "timeout": int(self._dial_timeout) + 10,
-                "variables": variables,
-            },
-            key=str(call.id),
-        )
+        body: dict[str, Any] = {
+            "endpoint": endpoint,
+            "app": self._application,
+            "appArgs": "outbound",
+            "variables": variables,
+        }
+        if start is Start.ON_ANSWER:
+            uri = f"channels/{ari.quote(call.channel_id)}"
+            # the timer above rules; Asterisk's is the net under it
+            body |= {"callerId": caller_id, "timeout": self._net_seconds()}
+        else:
+            uri = "channels/create"
+            body |= {"channelId": call.channel_id}
+        request = self._client.send("POST", uri, body=body, key=str(call.id))
         request.add_done_callback(lambda done: self._dialled(line, done))
 
     def hang_up(self, call: Call, cause: int = Cause.NORMAL_CLEARING) -> bool:
@@ -189,6 +239,17 @@ class Switchboard:
         self._journal.touch(call)
         self._drop_channel(line, cause)
         return True
+
+    def answered_elsewhere(self, call: Call) -> None:
+        """Withdraw a call because another one was answered: its phone shows no missed call (Q.850 cause 26)."""
+        line = self._lines.get(call.id)
+        if line is None or call.ending or call.end_cause is not None:
+            return
+        if call.status is Status.PROGRESSING:
+            self.hang_up(call, Cause.ANSWERED_ELSEWHERE)
+            return
+        call.end_cause = int(Cause.ANSWERED_ELSEWHERE)
+        self._drop_channel(line, Cause.ANSWERED_ELSEWHERE)
 
     def lost(self, line: Line, detail: str) -> None:
         """The channel is gone and nobody said how: make a final record that says so."""
@@ -203,8 +264,7 @@ class Switchboard:
 
     def found_up(self, line: Line) -> None:
         """Asterisk says that the channel is up: catch up with an answer that was missed."""
-        self._progress(line)
-        self._begin(line)
+        self._answered(line)
 
     # events, in reader order
 
@@ -214,9 +274,10 @@ class Switchboard:
         if line is not None:
             line.placed = True
             line.call.sip_call_id = line.call.sip_call_id or channel.get("protocol_id", "")
-            if line.call.direction is Direction.OUTGOING:
-                self._progress(line)
-                self._begin(line)
+            if line.start is not Start.ON_ANSWER and channel.get("state") != "Up":
+                self._dial_created(line)
+            elif line.call.direction is Direction.OUTGOING:
+                self._answered(line)
             return
         args = event.get("args") or []
         if args[:1] == ["inbound"]:
@@ -240,14 +301,19 @@ class Switchboard:
         if state == "RINGING":
             if line.call.advance(Status.RINGING, self._clock.now()):
                 self._journal.touch(line.call)
+                if line.start is Start.ON_RINGING:
+                    self._begin(line)
+        elif state == "PROGRESS":
+            if line.start is Start.WITH_MEDIA and line.early is not None and not line.call.ending:
+                line.early(line.call)
         elif state == "ANSWER":
-            self._progress(line)
+            self._up(line)
 
     def _on_state_change(self, event: dict[str, Any]) -> None:
         channel = event["channel"]
         line = self._channels.get(channel["id"])
         if line is not None and channel.get("state") == "Up":
-            self._progress(line)
+            self._up(line)
 
     def _on_hangup_request(self, event: dict[str, Any]) -> None:
         line = self._channels.get(event["channel"]["id"])
@@ -275,8 +341,10 @@ class Switchboard:
 
     # steps
 
-    def _add(self, call: Call) -> Line:
-        line = Line(call, AriLeg(call, self._client, self, self._clock), self._clock.monotonic())
+    def _add(self, call: Call, hooks: LegHooks | None = None) -> Line:
+        leg = AriLeg(call, self._client, self, self._clock)
+        line = Line(call, leg, self._clock.monotonic(), hooks or self.hooks)
+        line.early = None if hooks is None else hooks.call_early
         self._lines[call.id] = self._channels[call.channel_id] = line
         self._empty.clear()
         line.duration_timer = asyncio.get_running_loop().call_later(
@@ -302,7 +370,41 @@ class Switchboard:
         if line.started or line.overdue:
             return
         line.started = True
-        self.hooks.call_ready(line.call, line.leg)
+        line.hooks.call_ready(line.call, line.leg)
+
+    def _up(self, line: Line) -> None:
+        """The channel was answered; one that is originated comes to us only in a moment, with ``StasisStart``."""
+        if line.start is Start.ON_ANSWER:
+            self._progress(line)
+        else:
+            self._answered(line)
+
+    def _answered(self, line: Line) -> None:
+        self._progress(line)
+        self._begin(line)
+
+    def _dial_created(self, line: Line) -> None:
+        """The channel that was created is ours: now it is dialled."""
+        if line.dialled or line.call.ending or line.call.end_cause is not None:
+            return
+        line.dialled = True
+        request = self._client.send(
+            "POST",
+            f"channels/{ari.quote(line.call.channel_id)}/dial",
+            query={"timeout": self._net_seconds()},
+            key=str(line.call.id),
+        )
+        request.add_done_callback(lambda done: self._dial_failed(line, done))
+
+    def _net_seconds(self) -> int:
+        return int(self._dial_timeout) + 10
+
+    def _dial_failed(self, line: Line, request: asyncio.Future[Any]) -> None:
+        if request.cancelled() or (error := request.exception()) is None or line.call.ended:
+            return
+        log.warning("dial_refused", call_id=str(line.call.id), error=str(error))
+        line.call.hangup_detail = f"Asterisk refused to place the call: {error}"
+        self._drop_channel(line, Cause.NORMAL_TEMPORARY_FAILURE)
 
     def _progress(self, line: Line) -> None:
         if line.call.end_cause is not None:
@@ -399,7 +501,15 @@ class Switchboard:
         line.leg.ended()
         self._journal.touch(call)
         metrics.ended(call.direction.value, call.hangup_reason.value).inc()
-        self.hooks.call_ended(call)
+        self._end_chained(call.chained_call_ids)
+        line.hooks.call_ended(call)
+
+    def _end_chained(self, call_ids: Sequence[UUID]) -> None:
+        """Calls end with the call that they were made for."""
+        for call_id in call_ids:
+            line = self._lines.get(call_id)
+            if line is not None and line.call.end_cause is None:
+                self.hang_up(line.call)
 
 
 def _sip_code(event: dict[str, Any]) -> int:

@@ -23,7 +23,10 @@ class ActiveflowStatus(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Activeflow:
-    """The flow was copied when this was made; later edits do not touch it."""
+    """The flow was copied when this was made; later edits do not touch it.
+
+    ``generation`` counts from a call that nobody's flow placed; ``placed`` counts the calls that this flow placed.
+    """
 
     id: UUID
     customer_id: UUID
@@ -38,6 +41,8 @@ class Activeflow:
     on_complete_flow_id: UUID = ZERO
     tm_update: datetime | None = None
     stored: bool = False
+    generation: int = 0
+    placed: int = 0
 
     def row(self) -> dict[str, Any]:
         """The columns of the activeflow, as ``flows.store`` writes them."""

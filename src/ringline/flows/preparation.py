@@ -27,8 +27,12 @@ _LOOK_AHEAD = 3
 
 def with_variables(raw: RawAction, activeflow: Activeflow, call: Call) -> Action:
     """The action as it is going to run. Raises ``ActionFailed`` where its variables make it impossible."""
+    option = raw["option"]
+    if raw["type"] == "call":
+        # actions for another call: their variables are put in there, and only there
+        option = {**option, "actions": []}
     try:
-        return ready({**raw, "option": variables.substitute(raw["option"], activeflow.lookup(call))})
+        return ready({**raw, "option": variables.substitute(option, activeflow.lookup(call))})
     except variables.TooLong:
         raise ActionFailed("OPTION_TOO_LONG", "an option grew too long with its variables") from None
     except ValidationError as error:

@@ -13,8 +13,9 @@ from ringline.calls.leg import Leg, LegError, LegGone
 from ringline.clock import Clock
 from ringline.errors import RinglineError
 from ringline.flows import engine, preparation
-from ringline.flows.actions import Action, ActionFailed, Context, Media
+from ringline.flows.actions import Action, ActionFailed, Calls, Context, Media
 from ringline.flows.activeflow import Activeflow, ActiveflowStatus
+from ringline.flows.calling import NotedCalls
 from ringline.flows.snapshot import RawAction
 
 log = structlog.get_logger(__name__)
@@ -38,13 +39,21 @@ class Runner:
     """Takes an activeflow from where it stands to its end."""
 
     def __init__(
-        self, activeflow: Activeflow, leg: Leg, media: Media, clock: Clock, observer: Observer
+        self,
+        activeflow: Activeflow,
+        leg: Leg,
+        media: Media,
+        clock: Clock,
+        observer: Observer,
+        calls: Calls | None = None,
     ) -> None:
+        """``calls`` places what the flow wants to be called; without it that is only noted."""
         self._activeflow = activeflow
         self._leg = leg
         self._media = media
         self._clock = clock
         self._observer = observer
+        self._calls = calls or NotedCalls()
         self._preparing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -130,6 +139,7 @@ class Runner:
             state=flow.snapshot,
             lookup=flow.lookup(self._leg.call),
             written=raw,
+            calls=self._calls,
         )
 
     def _ready(self, raw: RawAction) -> Action:

@@ -15,7 +15,7 @@ from ringline.calls.states import Direction, HangupReason
 from ringline.clock import Clock
 from ringline.errors import RinglineError
 from ringline.flows import metrics, preparation
-from ringline.flows.actions import Media
+from ringline.flows.actions import Calls, Media
 from ringline.flows.activeflow import Activeflow, ActiveflowStatus
 from ringline.flows.definitions import FlowDefinitions
 from ringline.flows.runner import Runner
@@ -36,6 +36,7 @@ class FlowService:
         self._running: dict[UUID, asyncio.Task[None]] = {}
         self._active: dict[UUID, Activeflow] = {}
         self._preparing: set[asyncio.Task[None]] = set()
+        self.calls: Calls
 
     # executions
 
@@ -72,6 +73,10 @@ class FlowService:
         """The action that a live call is at."""
         activeflow = self._active.get(call_id)
         return None if activeflow is None else activeflow.snapshot.current
+
+    def active(self, call_id: UUID) -> Activeflow | None:
+        """What runs on a live call."""
+        return self._active.get(call_id)
 
     def call_ready(self, call: Call, leg: AriLeg) -> None:
         self.start(call, leg)
@@ -122,7 +127,7 @@ class FlowService:
             if activeflow is None:
                 return
             self._active[call.id] = activeflow
-            await Runner(activeflow, leg, self._media, self._clock, self).run()
+            await Runner(activeflow, leg, self._media, self._clock, self, self.calls).run()
         except Exception as error:
             # a call without a flow would stay up in silence
             log.exception("flow_crashed", call_id=str(call.id))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ringline import ari
@@ -48,7 +48,16 @@ class FakeClient:
     async def request(self, method: str, uri: str, **rest: Any) -> Any:
         return await self.send(method, uri, **rest)
 
-    def tell(self, method: str, uri: str, *, query: Any = None, body: Any = None, key: str = "") -> None:
+    def tell(
+        self,
+        method: str,
+        uri: str,
+        *,
+        query: Any = None,
+        body: Any = None,
+        key: str = "",
+        ignore: Iterable[int] = (),
+    ) -> None:
         self.sent.append((method, uri, query, body))
 
     def on_event(self, kind: str, handler: Callable[[dict[str, Any]], None]) -> Subscription:
@@ -87,6 +96,19 @@ class Hooks:
 
     def call_ended(self, call: Call) -> None:
         self.ended.append(call)
+
+
+class NoBridges:
+    """Nobody is connected with anybody (``calls.reconcile.Bridges``)."""
+
+    def known_bridge(self, bridge_id: str) -> bool:
+        return False
+
+    def joined_bridges(self) -> set[str]:
+        return set()
+
+    def bridge_lost(self, bridge_id: str) -> None:
+        raise AssertionError(bridge_id)
 
 
 def not_found() -> ari.NotFound:

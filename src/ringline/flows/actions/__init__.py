@@ -10,13 +10,15 @@ import orjson
 from pydantic import Field, TypeAdapter
 
 from ringline.flows.actions.answer import Answer
-from ringline.flows.actions.base import AT_RUN_TIME, Action, ActionFailed, Context, Media
+from ringline.flows.actions.base import AT_RUN_TIME, Action, ActionFailed, Calls, Context, Media, NewCalls
 from ringline.flows.actions.beep import Beep
 from ringline.flows.actions.branch import Branch
+from ringline.flows.actions.call import Call, CallOptions
 from ringline.flows.actions.condition_call_digits import ConditionCallDigits
 from ringline.flows.actions.condition_call_status import ConditionCallStatus
 from ringline.flows.actions.condition_datetime import ConditionDatetime
 from ringline.flows.actions.condition_variable import ConditionVariable
+from ringline.flows.actions.connect import Connect
 from ringline.flows.actions.digits_receive import DigitsReceive
 from ringline.flows.actions.digits_send import DigitsSend
 from ringline.flows.actions.goto import Goto
@@ -27,16 +29,29 @@ from ringline.flows.actions.stop import Stop
 from ringline.flows.actions.talk import Talk
 from ringline.flows.actions.variable_set import VariableSet
 
-__all__ = ["Action", "ActionFailed", "AnyAction", "Context", "Media", "ready"]
+__all__ = [
+    "Action",
+    "ActionFailed",
+    "AnyAction",
+    "Call",
+    "Calls",
+    "Connect",
+    "Context",
+    "Media",
+    "NewCalls",
+    "ready",
+]
 
 AnyAction = Annotated[
     Answer
     | Beep
     | Branch
+    | Call
     | ConditionCallDigits
     | ConditionCallStatus
     | ConditionDatetime
     | ConditionVariable
+    | Connect
     | DigitsReceive
     | DigitsSend
     | Goto
@@ -49,6 +64,10 @@ AnyAction = Annotated[
     Field(discriminator="type"),
 ]
 """Any action, told apart by its ``type``."""
+
+# a call has actions of its own, which may be calls
+CallOptions.model_rebuild(_types_namespace={"AnyAction": AnyAction})
+Call.model_rebuild(force=True)
 
 MAX_KNOWN_BYTES = 2048
 """Longer actions are checked each time, so that texts made for one call do not fill the memory."""

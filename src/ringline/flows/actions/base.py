@@ -6,19 +6,22 @@ To add an action: copy the smallest module beside this one, name its ``type``, d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
-from ringline.calls.call import ZERO
+from ringline.calls.call import ZERO, Call
+from ringline.calls.caller import Anonymity
 from ringline.calls.leg import Leg
 from ringline.clock import Clock
 from ringline.flows.engine import Result
 from ringline.flows.snapshot import RawAction, Snapshot
 from ringline.flows.variables import Lookup, has_reference
 from ringline.media import Prompt
+from ringline.sip.address import Address
 
 AT_RUN_TIME = {"at_run_time": True}
 """Validation context of an action whose variables have been put in."""
@@ -47,6 +50,29 @@ class Media(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class NewCalls:
+    """Calls that a flow wants placed, each with a flow of its own: ``flow_id``, else ``actions``.
+
+    ``early``: their flow starts when they ring. ``variables`` are those of the flow that wants them.
+    """
+
+    source: Address
+    destinations: Sequence[Address]
+    anonymous: Anonymity
+    flow_id: UUID
+    actions: list[RawAction]
+    variables: dict[str, str]
+    chained: bool
+    early: bool
+
+
+class Calls(Protocol):
+    """What actions need of telephony beyond their own leg (``flows.calling.FlowCalls``)."""
+
+    async def place(self, parent: Call, wanted: NewCalls) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What an action may use while it runs.
 
@@ -60,6 +86,7 @@ class Context:
     state: Snapshot
     lookup: Lookup
     written: RawAction
+    calls: Calls
 
 
 class Options(BaseModel):

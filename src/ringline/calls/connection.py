@@ -1,0 +1,279 @@
+"""One call connected with others: all of them ring, the first to answer is bridged with the caller.
+
+A connection is run by the caller's flow and lives exactly as long as that waits. Whatever ends the wait (the end of
+the conversation, nobody who answers, a caller who hangs up, a failure, a controller that stops), ``_close`` runs,
+without waiting for anything: the one place where legs that are left are ended and where the bridge is destroyed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import structlog
+
+from ringline import ari
+from ringline.calls import metrics
+from ringline.calls.ari_leg import AriLeg
+from ringline.calls.call import Call
+from ringline.calls.journal import Journal
+from ringline.calls.leg import Connected, LegError, LegGone, Wanted
+from ringline.calls.ordering import Order, Ordering
+from ringline.calls.ringback import Ringback
+from ringline.calls.states import HangupReason
+from ringline.calls.switchboard import Start, Switchboard
+from ringline.sip.cause import Cause
+
+log = structlog.get_logger(__name__)
+
+BRIDGE_PREFIX = "connect-"
+"""Bridges of ours are named so, to be told from others after a restart."""
+MAX_CHAINED = 1000
+"""Legs that one call may have in its life: a loop around ``connect`` ends here."""
+SETTLE_SECONDS = 0.2
+"""How long the event of a hang-up may trail the request that failed because of it."""
+_GONE = (404, 409, 422)
+"""What Asterisk answers where the bridge or the channel's place in it is gone already."""
+
+
+class Connections:
+    """Every connection there is (``calls.switchboard.Connector``)."""
+
+    def __init__(
+        self, client: ari.Client, switchboard: Switchboard, journal: Journal, ordering: Ordering
+    ) -> None:
+        self._client = client
+        self._switchboard = switchboard
+        self._journal = journal
+        self._ordering = ordering
+        self._by_bridge: dict[str, Connection] = {}
+
+    async def connect(self, leg: AriLeg, wanted: Wanted) -> Connected:
+        """Ring the destinations and wait until the conversation is over, or nobody is left who could answer."""
+        if not self._client.connected:
+            raise LegError("MEDIA_SERVER_AWAY", "the media server is not connected")
+        if len(leg.call.chained_call_ids) + len(wanted.destinations) > MAX_CHAINED:
+            raise LegError("TOO_MANY_CALLS", f"a call can have {MAX_CHAINED} legs at most")
+        orders = self._ordering.orders_from(leg.call, wanted.source, wanted.destinations, wanted.anonymous)
+        connection = Connection(
+            self._client, self._switchboard, leg, early_media=wanted.early_media, closed=self._forget
+        )
+        self._by_bridge[connection.bridge_id] = connection
+        return await connection.run([self._place(leg.call, order, connection) for order in orders])
+
+    def known_bridge(self, bridge_id: str) -> bool:
+        """Whether a live connection has, or may yet make, a bridge of this name."""
+        return bridge_id in self._by_bridge
+
+    def joined_bridges(self) -> set[str]:
+        """Bridges in which two parties talk."""
+        return {bridge_id for bridge_id, one in self._by_bridge.items() if one.joined}
+
+    def bridge_lost(self, bridge_id: str) -> None:
+        """The bridge is gone and its parties live: they hear nothing of each other any more."""
+        connection = self._by_bridge.get(bridge_id)
+        if connection is not None:
+            connection.lost()
+
+    def _place(self, caller: Call, order: Order, connection: Connection) -> Callable[[], Call]:
+        def place() -> Call:
+            call = self._ordering.record(caller.customer_id, order, master=caller.id)
+            caller.chained_call_ids.append(call.id)
+            self._journal.touch(call)
+            self._journal.touch(caller)
+            start = Start.WITH_MEDIA if connection.early_media else Start.ON_ANSWER
+            self._ordering.dial(call, order, hooks=connection, start=start)
+            return call
+
+        return place
+
+    def _forget(self, connection: Connection) -> None:
+        self._by_bridge.pop(connection.bridge_id, None)
+
+
+class Connection:
+    """A caller, the legs that ring, and in the end two parties in a bridge (``calls.switchboard.LegHooks``).
+
+    What the switchboard tells of the legs is acted on at once, inside the event: an answer has its bridge before
+    any task is woken. ``run`` only waits for what the events decide.
+    """
+
+    def __init__(
+        self,
+        client: ari.Client,
+        switchboard: Switchboard,
+        caller: AriLeg,
+        *,
+        early_media: bool,
+        closed: Callable[[Connection], None],
+    ) -> None:
+        self.bridge_id = f"{BRIDGE_PREFIX}{uuid4()}"
+        self.early_media = early_media
+        self.joined = False
+        self._client = client
+        self._switchboard = switchboard
+        self._caller = caller
+        self._key = str(caller.call.id)
+        self._forget = closed
+        self._ringback = Ringback(client, caller)
+        self._first: Call | None = None
+        self._legs: dict[Call, None] = {}
+        self._early: Call | None = None
+        self._winner: Call | None = None
+        self._bridge_made = False
+        self._closed = False
+        self._answered_at = 0.0
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run(self, place: list[Callable[[], Call]]) -> Connected:
+        """Place the legs and return when nothing is left to wait for. Raises ``LegGone`` and ``LegError``."""
+        try:
+            self._ringback.start()
+            for one in place:
+                call = one()
+                self._first = self._first or call
+                self._legs[call] = None
+            try:
+                await self._over
+            except LegError:
+                if not await self._somebody_left():
+                    raise
+            if self._caller.gone:
+                raise LegGone
+            return self._result()
+        finally:
+            self._close()
+
+    def lost(self) -> None:
+        """The bridge is gone: end the conversation; the caller's flow goes on."""
+        self._fail("BRIDGE_LOST", "the bridge between the parties was lost")
+
+    # what the switchboard tells of the legs
+
+    def call_ready(self, call: Call, leg: AriLeg) -> None:
+        """A leg was answered."""
+        if self._closed or self._winner is not None or self._caller.gone or self._caller.call.ending:
+            self._switchboard.answered_elsewhere(call)
+            return
+        self._winner = call
+        self._answered_at = time.perf_counter()
+        self._join(call)
+        for other in list(self._legs):
+            if other is not call:
+                self._switchboard.answered_elsewhere(other)
+
+    def call_early(self, call: Call) -> None:
+        """A leg is heard before its answer: the first such leg takes the place of our ringback."""
+        if self._closed or self._winner is not None or self._early is not None or self._caller.call.ending:
+            return
+        self._early = call
+        self._ringback.stop()
+        self._ringback.open_early()
+        self._add(call).add_done_callback(lambda done: self._early_failed(call, done))
+
+    def call_ended(self, call: Call) -> None:
+        """A leg has its final record."""
+        self._legs.pop(call, None)
+        if self._closed:
+            return
+        if call is self._winner or (self._winner is None and not self._legs):
+            self._settle()
+        elif call is self._early and self._winner is None:
+            self._leave_early()
+
+    # steps
+
+    def _join(self, call: Call) -> None:
+        self._ringback.stop()
+        if not self._caller.up:
+            self._caller.answer_soon()
+        if call is self._early:
+            self.joined = True
+            return
+        self._add(call).add_done_callback(self._added)
+
+    def _add(self, call: Call) -> asyncio.Future[Any]:
+        """Ask for caller and leg to be in the bridge, and for the bridge before that where there is none yet."""
+        if not self._bridge_made:
+            self._bridge_made = True
+            self._send("POST", f"bridges/{self.bridge_id}", query={"type": "mixing", "name": "connect"})
+        channels = f"{self._caller.call.channel_id},{call.channel_id}"
+        return self._send("POST", f"bridges/{self.bridge_id}/addChannel", query={"channel": channels})
+
+    def _added(self, request: asyncio.Future[Any]) -> None:
+        if request.cancelled() or self._closed:
+            return
+        error = request.exception()
+        if error is None:
+            self.joined = True
+            metrics.connection_seconds.observe(time.perf_counter() - self._answered_at)
+            return
+        self._fail("BRIDGE_FAILED", f"the parties could not be brought together: {error}")
+
+    def _early_failed(self, call: Call, request: asyncio.Future[Any]) -> None:
+        """No early media then: ring as if there were none. An answer that came meanwhile is tried again."""
+        if request.cancelled() or request.exception() is None or self._closed or self._early is not call:
+            return
+        log.info("early_media_failed", call_id=self._key, error=str(request.exception()))
+        self._early = None
+        self.joined = False
+        if self._winner is call:
+            self._add(call).add_done_callback(self._added)
+        elif self._winner is None:
+            self._ringback.start()
+
+    def _leave_early(self) -> None:
+        """The leg that was heard early is gone and others still ring."""
+        self._early = None
+        self._tell("POST", f"bridges/{self.bridge_id}/removeChannel", channel=self._caller.call.channel_id)
+        self._ringback.start()
+
+    def _settle(self) -> None:
+        if not self._over.done():
+            self._over.set_result(None)
+
+    def _fail(self, reason: str, message: str) -> None:
+        if not self._over.done():
+            self._over.set_exception(LegError(reason, message))
+            # where the flow was cancelled meanwhile, nobody asks
+            self._over.exception()
+
+    async def _somebody_left(self) -> bool:
+        """Whether a bridge failed because one of the two hung up; the events that say so follow at once."""
+        if not self._caller.leaving:
+            await asyncio.sleep(SETTLE_SECONDS)
+        if self._caller.leaving or self._caller.call.ending:
+            raise LegGone
+        return self._winner is not None and self._winner.ended
+
+    def _result(self) -> Connected:
+        if self._winner is not None:
+            return Connected(True, self._winner.hangup_reason, self._winner.hangup_cause)
+        if self._first is None:
+            return Connected(False, HangupReason.FAILED, int(Cause.UNKNOWN))
+        return Connected(False, self._first.hangup_reason, self._first.hangup_cause)
+
+    def _close(self) -> None:
+        self._closed = True
+        self._ringback.stop()
+        for call in list(self._legs):
+            # those that are being withdrawn keep the reason that they have
+            if call.end_cause is None:
+                self._switchboard.hang_up(call)
+        if self._bridge_made:
+            if not self._caller.gone:
+                # what was pressed was meant for the other party, not for a menu that follows
+                self._caller.digits.clear()
+                channel = self._caller.call.channel_id
+                self._tell("POST", f"bridges/{self.bridge_id}/removeChannel", channel=channel)
+            self._tell("DELETE", f"bridges/{self.bridge_id}")
+        self._forget(self)
+
+    def _send(self, method: str, uri: str, *, query: dict[str, Any]) -> asyncio.Future[Any]:
+        return self._client.send(method, uri, query=query, key=self._key)
+
+    def _tell(self, method: str, uri: str, **query: str) -> None:
+        self._client.tell(method, uri, query=query or None, key=self._key, ignore=_GONE)
