@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
@@ -93,6 +93,7 @@ class Room(Desk):
 
     def ring_in(self, *, anonymous: bool = False) -> None:
         """The caller is somebody who rang in and was not answered."""
+        self.destroyed(self.caller, 16)
         call = self.call(Direction.INCOMING)
         call.anonymous = anonymous
         self.arrivals.answer = call
@@ -153,7 +154,7 @@ class Room(Desk):
 
 
 @pytest.fixture
-def room() -> Iterator[Room]:
+async def room() -> AsyncIterator[Room]:
     made = Room()
     yield made
     made.board.close()
@@ -429,7 +430,8 @@ async def test_any_order_of_events_leaves_nothing(room: Room, seed: int) -> None
     )
     if dice.random() < 0.3:
         room.ring_in()
-    legs = await room.connect("+15550000001", "+15550000002", "+15550000003", early_media=dice.random() < 0.5)
+    early_media = dice.random() < 0.5
+    legs = await room.connect("+15550000001", "+15550000002", "+15550000003", early_media=early_media)
     assert room.flow.task is not None
     for _ in range(dice.randrange(3, 25)):
         call = dice.choice(legs)
@@ -454,8 +456,7 @@ async def test_any_order_of_events_leaves_nothing(room: Room, seed: int) -> None
             room.destroyed(call, 16)
     await asyncio.wait([room.flow.task], timeout=2)
     room.nothing_left()
-    winners = {joined.split(",")[1] for joined in room.joined()}
-    assert len(winners) <= 3
+    assert early_media or len(room.joined()) <= 1, "one winner"
     for call in room.others():
         room.finish(call)
     assert room.others() == []
