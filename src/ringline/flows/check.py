@@ -69,26 +69,39 @@ def _check(
         known = first.setdefault(action.id, index)
         if known != index:
             _add(faults, f"{here}.id", f"{action.id} is the id of {place}[{known}] too; ids must differ")
-        if isinstance(action, Talk) and "${" not in action.option.language:
-            try:
-                check_language(action.option.language)
-            except InvalidArgument as error:
-                _add(faults, f"{here}.option.language", error.message)
-        if isinstance(action, Play) and check_url is not None:
-            for position, url in enumerate(action.option.stream_urls):
-                if has_reference(url):
-                    continue
-                try:
-                    check_url(url)
-                except InvalidArgument as error:
-                    _add(faults, f"{here}.option.stream_urls[{position}]", error.message)
+        _check_media(action, here, check_language, check_url, faults)
         if action.next_id != ZERO and action.next_id not in known_ids:
             _add(faults, f"{here}.next_id", f"no action of this flow has the id {action.next_id}")
         for target_place, target in action.targets().items():
             if target not in known_ids:
                 _add(faults, f"{here}.{target_place}", f"no action of this flow has the id {target}")
         if isinstance(action, Call):
-            _check(action.option.actions, f"{here}.option.actions", depth + 1, check_language, check_url, faults)
+            _check(
+                action.option.actions, f"{here}.option.actions", depth + 1, check_language, check_url, faults
+            )
+
+
+def _check_media(
+    action: Action,
+    here: str,
+    check_language: LanguageCheck,
+    check_url: UrlCheck | None,
+    faults: list[dict[str, Any]],
+) -> None:
+    """Languages that can be spoken and addresses that may be fetched, where no variable is in them."""
+    if isinstance(action, Talk) and "${" not in action.option.language:
+        try:
+            check_language(action.option.language)
+        except InvalidArgument as error:
+            _add(faults, f"{here}.option.language", error.message)
+    if isinstance(action, Play) and check_url is not None:
+        for position, url in enumerate(action.option.stream_urls):
+            if has_reference(url):
+                continue
+            try:
+                check_url(url)
+            except InvalidArgument as error:
+                _add(faults, f"{here}.option.stream_urls[{position}]", error.message)
 
 
 def _add(faults: list[dict[str, Any]], field: str, message: str) -> None:

@@ -36,7 +36,7 @@ class FlowService:
         self._running: dict[UUID, asyncio.Task[None]] = {}
         self._active: dict[UUID, Activeflow] = {}
         self._preparing: set[asyncio.Task[None]] = set()
-        self.calls: Calls
+        self.calls: Calls | None = None
 
     # executions
 

@@ -15,6 +15,8 @@ from ringline.clock import VirtualClock
 from ringline.flows import actions
 from ringline.flows.actions import Action, ActionFailed, AnyAction, Context, ready
 from ringline.flows.actions.talk import Talk
+from ringline.flows.calling import NotedCalls
+from ringline.flows.snapshot import Snapshot
 from ringline.media import MediaFailed, Prompt
 
 ADAPTER: TypeAdapter[Action] = TypeAdapter(AnyAction)
@@ -127,11 +129,24 @@ class Watching(SimulatedLeg):
         await super().wait(seconds)
 
 
+def context(leg: Any, media: Any, written: dict[str, Any]) -> Context:
+    """What an action gets that needs no variables."""
+    return Context(
+        leg=leg,
+        media=media,
+        clock=leg.clock,
+        state=Snapshot(),
+        lookup=lambda name: "",
+        written=written,
+        calls=NotedCalls(),
+    )
+
+
 async def played(action: dict[str, Any], media: Media, script: Script | None = None) -> tuple[Watching, Any]:
     leg = Watching(media, script)
     outcome: Any
     try:
-        outcome = await ready(action).run(Context(leg=leg, media=media, clock=leg.clock))
+        outcome = await ready(action).run(context(leg, media, action))
     except (ActionFailed, LegGone) as error:
         outcome = error
     return leg, outcome
