@@ -11,6 +11,7 @@ import pytest
 
 from tests.stack.audio import RATE, Samples, chirp, encode, find, read_wav
 from tests.stack.conftest import Api, AsteriskView
+from tests.stack.containers import Containers
 from tests.stack.files import Files
 from tests.stack.product import HANGUP, SOURCE, Json, Product, digits, eventually, number, play, sleep, talk
 
@@ -377,3 +378,22 @@ async def test_wrong_destinations_are_refused_by_place(api: Api, destination: Js
     assert status == 400
     assert "actions[0]" in str(answer)
     assert says in str(answer)
+
+
+async def test_a_controller_that_dies_leaves_no_bridge(product: Product, containers: Containers) -> None:
+    caller, called = number("1234"), number("1234")
+    call = await product.place(caller, connect(called), HANGUP)
+    (leg,) = await legs(product, call, 1)
+    await product.reached(leg, "progressing")
+    assert len(await product.asterisk.list("bridges")) == 1
+    started, _ = await containers.life("controller")
+    await containers.signal("controller", "KILL")
+
+    async def again() -> bool:
+        return (await containers.life("controller"))[0] != started
+
+    await eventually(again, "the controller was started again", within=30)
+    await containers.healthy("controller")
+    await product.asterisk.wait_idle(within=20)
+    for record in (call, leg):
+        assert (await product.ended(record))["hangup_reason"] == "failed"
