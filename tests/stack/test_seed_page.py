@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from tests.stack.audio import RATE, find, read_prompt, read_wav
-from tests.stack.product import Json, Product, digits, number
+from tests.stack.product import Json, Product, digits, eventually, number
 
 HOST = "https://api.voipbin.net"
 TOKEN = "<YOUR_AUTH_TOKEN>"
@@ -186,3 +186,42 @@ async def test_get_specific_call(product: Product, token: str, done: dict[str, t
     _, record = done["talk"]
     shown = await paste(product, token, "get_call", **{"f457951b-9918-44af-a834-2216b1cc31bc": record["id"]})
     assert shown == record
+
+
+@pytest.mark.parametrize(
+    ("name", "called", "hidden"),
+    [("connect", "+15551111111", False), ("anonymous_connect", "+15557778888", True)],
+)
+async def test_connect(product: Product, token: str, name: str, called: str, hidden: bool) -> None:
+    before = len(product.lines(called))
+    (call,) = await paste(product, token, name)
+
+    async def connected() -> Json | None:
+        for leg_id in (await product.show(call))["chained_call_ids"]:
+            leg: Json = await product.api.get(f"/v1.0/calls/{leg_id}")
+            return leg if leg["status"] == "progressing" else None
+        return None
+
+    leg = await eventually(connected, "the two are connected", within=40)
+    assert (leg["destination"]["target"], leg["master_call_id"]) == (called, call["id"])
+    await product.hang_up(leg)
+    assert (await product.ended(call))["failures"] == []
+    (line,) = await eventually(lambda: product.lines(called)[before:], "the carrier's line")
+    assert (line["from_uri"].startswith("sip:anonymous@anonymous.invalid"), line["privacy"]) == (
+        hidden,
+        "id" if hidden else "",
+    )
+
+
+async def test_a_flow_that_calls_somebody_else(product: Product, token: str) -> None:
+    """Its actions say to assign it to a number; here it runs on a call that we place."""
+    called = "+15557778888"
+    before = len(product.lines(called))
+    flow = await paste(product, token, "call_action")
+    call = await product.place(number(), flow_id=flow["id"])
+    record = await product.ended(call, within=60)
+    assert (record["failures"], record["chained_call_ids"]) == ([], [])
+    (line,) = await eventually(lambda: product.lines(called)[before:], "the carrier's line", within=30)
+    assert line["privacy"] == "id"
+    heard = read_wav(product.recording(line))
+    assert float(abs(heard).max()) > 0.05
