@@ -10,6 +10,7 @@ import pytest
 
 from ringline.calls.call import Call
 from ringline.calls.caller import Anonymity
+from ringline.calls.ordering import Ordering
 from ringline.calls.service import CallService
 from ringline.errors import InvalidArgument, PermissionDenied, Unavailable
 from ringline.sip.address import Address
@@ -43,7 +44,7 @@ class Board:
     def __init__(self) -> None:
         self.dialled: list[tuple[Call, str, str, dict[str, str]]] = []
 
-    def dial(self, call: Call, endpoint: str, caller_id: str, variables: dict[str, str]) -> None:
+    def dial(self, call: Call, endpoint: str, caller_id: str, variables: dict[str, str], **how: Any) -> None:
         self.dialled.append((call, endpoint, caller_id, variables))
 
     def live(self, call_id: UUID) -> None:
@@ -66,15 +67,19 @@ class Desk:
             current=lambda _: None,
         )
         self.client = SimpleNamespace(connected=True)
+        ordering = Ordering(
+            self.board,  # type: ignore[arg-type]
+            SimpleNamespace(by_id=lambda _: customer),  # type: ignore[arg-type]
+            Numbers(self.customer_id),  # type: ignore[arg-type]
+            sip_domain="ringline.test",
+        )
         self.service = CallService(
             database,
             self.board,  # type: ignore[arg-type]
             journal,  # type: ignore[arg-type]
             self.client,  # type: ignore[arg-type]
             flows,  # type: ignore[arg-type]
-            SimpleNamespace(by_id=lambda _: customer),  # type: ignore[arg-type]
-            Numbers(self.customer_id),  # type: ignore[arg-type]
-            sip_domain="ringline.test",
+            ordering,
         )
 
     async def create(
