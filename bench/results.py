@@ -114,6 +114,7 @@ class Results:
         ratio = self.ratio() if plain is not None and plain.settled else None
         way = self.ways.get("ringline")
         cpu = way.per_1000("controller") if way is not None and way.steady else None
+        best = way.at_best("controller") if way is not None else None
         place = of(self.placed.to_invite_ms) if self.placed else None
         rate = self.placed.rate if self.placed else 50
         complete = self.placed is not None and not self.placed.refused and not self.placed.lost
@@ -127,7 +128,13 @@ class Results:
                 GOAL_RATIO,
                 least=True,
             ),
-            _goal("controller's CPU for 1000 calls", f"at most {GOAL_CPU} s", cpu, "{:.2f} s", GOAL_CPU),
+            _goal(
+                f"controller's CPU for 1000 calls, at {self.steady_rate} calls/s",
+                f"at most {GOAL_CPU} s",
+                cpu,
+                "{:.2f} s" + (f" ({best:.2f} s at the highest rate)" if best is not None else ""),
+                GOAL_CPU,
+            ),
             _goal(
                 f"`POST /v1.0/calls` to INVITE on the wire, p99 at {rate} calls/s",
                 f"at most {GOAL_PLACE_MS:.0f} ms",
