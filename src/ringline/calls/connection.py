@@ -21,10 +21,11 @@ from ringline.calls.ari_leg import AriLeg
 from ringline.calls.call import Call
 from ringline.calls.journal import Journal
 from ringline.calls.leg import Connected, LegError, LegGone, Wanted
+from ringline.calls.line import Start
 from ringline.calls.ordering import Order, Ordering
 from ringline.calls.ringback import Ringback
 from ringline.calls.states import HangupReason
-from ringline.calls.switchboard import Start, Switchboard
+from ringline.calls.switchboard import Switchboard
 from ringline.sip.cause import Cause
 
 log = structlog.get_logger(__name__)
@@ -95,7 +96,7 @@ class Connections:
 
 
 class Connection:
-    """A caller, the legs that ring, and in the end two parties in a bridge (``calls.switchboard.LegHooks``).
+    """A caller, the legs that ring, and in the end two parties in a bridge (``calls.line.LegHooks``).
 
     What the switchboard tells of the legs is acted on at once, inside the event: an answer has its bridge before
     any task is woken. ``run`` only waits for what the events decide.

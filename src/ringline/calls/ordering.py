@@ -14,8 +14,9 @@ import structlog
 
 from ringline.calls.call import ZERO, Call
 from ringline.calls.caller import Anonymity, Caller, hides, shown_source
+from ringline.calls.line import LegHooks, Start
 from ringline.calls.states import Direction, Status
-from ringline.calls.switchboard import CHANNEL_PREFIX, LegHooks, Start, Switchboard
+from ringline.calls.switchboard import CHANNEL_PREFIX, Switchboard
 from ringline.customers import Customer, CustomerDirectory
 from ringline.errors import InvalidArgument, PermissionDenied
 from ringline.http import utc_now

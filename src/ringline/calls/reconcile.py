@@ -17,8 +17,9 @@ import structlog
 from ringline import ari
 from ringline.calls import metrics
 from ringline.calls.connection import BRIDGE_PREFIX
+from ringline.calls.line import Line
 from ringline.calls.states import Direction, Status
-from ringline.calls.switchboard import CHANNEL_PREFIX, Line, Switchboard
+from ringline.calls.switchboard import CHANNEL_PREFIX, Switchboard
 from ringline.clock import Clock
 from ringline.sip.cause import Cause
 

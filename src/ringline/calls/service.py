@@ -14,8 +14,9 @@ from ringline.calls import store
 from ringline.calls.call import ZERO, Call
 from ringline.calls.caller import Anonymity
 from ringline.calls.journal import FlowRecord, Journal
+from ringline.calls.line import Start
 from ringline.calls.ordering import Ordering
-from ringline.calls.switchboard import Start, Switchboard
+from ringline.calls.switchboard import Switchboard
 from ringline.errors import NotFound, Unavailable
 from ringline.http import Page, PageQuery, page_of, page_statement, utc_now
 from ringline.sip.address import Address

@@ -7,8 +7,7 @@ order in which the events came. Nothing in here waits for a database.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from enum import StrEnum
+from collections.abc import Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -20,6 +19,7 @@ from ringline.calls.ari_leg import AriLeg
 from ringline.calls.call import Call
 from ringline.calls.journal import Journal
 from ringline.calls.leg import Connected, Wanted
+from ringline.calls.line import CallHooks, LegHooks, Line, Start
 from ringline.calls.states import Direction, Status, local_ending
 from ringline.clock import Clock
 from ringline.sip.cause import Cause, known
@@ -32,39 +32,10 @@ VANISHED_SECONDS = 2.0
 """How long the end of a channel may take to be reported once Asterisk said that there is no such channel."""
 
 
-class CallHooks(Protocol):
-    """Who is told about calls (``flows.service``). Called synchronously: it must not block."""
-
-    def call_ready(self, call: Call, leg: AriLeg) -> None:
-        """The call's flow may run: an outgoing call was answered, an incoming one arrived."""
-
-    def call_ended(self, call: Call) -> None:
-        """The call has its final record."""
-
-
-class LegHooks(CallHooks, Protocol):
-    """Who is told about one call in place of everybody else (``calls.connection``)."""
-
-    def call_early(self, call: Call) -> None:
-        """The other side is heard before it has answered (SIP 183); for calls that start ``WITH_MEDIA``."""
-
-
 class Connector(Protocol):
     """Who connects a call with others (``calls.connection``)."""
 
     async def connect(self, leg: AriLeg, wanted: Wanted) -> Connected: ...
-
-
-class Start(StrEnum):
-    """From when on an outgoing call's channel is ours.
-
-    ``ON_ANSWER``: it is originated, the cheapest. ``WITH_MEDIA``: it is created and then dialled, so that it can be
-    in a bridge before the answer. ``ON_RINGING``: the same, and its flow begins when it rings.
-    """
-
-    ON_ANSWER = "answer"
-    WITH_MEDIA = "media"
-    ON_RINGING = "ringing"
 
 
 class Arrivals(Protocol):
@@ -72,51 +43,6 @@ class Arrivals(Protocol):
 
     def admit(self, channel: dict[str, Any], args: list[str]) -> Call | Cause:
         """A call to run, or the cause to refuse the channel with."""
-
-
-class Line:
-    """A live call with its leg, its timers and what is known of its end before it has ended."""
-
-    __slots__ = (
-        "began",
-        "call",
-        "dial_timer",
-        "dialled",
-        "duration_timer",
-        "early",
-        "end_check",
-        "hooks",
-        "leg",
-        "placed",
-        "remote_cause",
-        "start",
-        "started",
-    )
-
-    def __init__(self, call: Call, leg: AriLeg, began: float, hooks: CallHooks) -> None:
-        self.call = call
-        self.leg = leg
-        self.began = began
-        self.hooks = hooks
-        self.start = Start.ON_ANSWER
-        self.early: Callable[[Call], None] | None = None
-        self.started = False
-        self.placed = False
-        self.dialled = False
-        self.remote_cause = int(Cause.NORMAL_CLEARING)
-        self.dial_timer: asyncio.TimerHandle | None = None
-        self.duration_timer: asyncio.TimerHandle | None = None
-        self.end_check: asyncio.TimerHandle | None = None
-
-    @property
-    def overdue(self) -> bool:
-        """Whether the call is to end and its channel is still there."""
-        return self.call.ending or self.call.end_cause is not None
-
-    def stop_timers(self) -> None:
-        for timer in (self.dial_timer, self.duration_timer, self.end_check):
-            if timer is not None:
-                timer.cancel()
 
 
 class Switchboard:

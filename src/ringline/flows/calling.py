@@ -8,7 +8,7 @@ from uuid import UUID
 
 from ringline.calls.call import ZERO, Call
 from ringline.calls.caller import Anonymity
-from ringline.calls.switchboard import Start
+from ringline.calls.line import Start
 from ringline.flows.actions import ActionFailed, NewCalls
 from ringline.flows.activeflow import Activeflow
 from ringline.flows.definitions import FlowDefinitions

@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class FlowService:
-    """Starts a flow when its call is ready and stops it when the call ends (``calls.switchboard.CallHooks``)."""
+    """Starts a flow when its call is ready and stops it when the call ends (``calls.line.CallHooks``)."""
 
     def __init__(self, definitions: FlowDefinitions, journal: Journal, media: Media, clock: Clock) -> None:
         self._definitions = definitions

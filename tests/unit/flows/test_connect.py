@@ -8,9 +8,9 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from ringline.calls.line import Start
 from ringline.calls.simulated import Script, simulated_call
 from ringline.calls.states import Direction, HangupReason
-from ringline.calls.switchboard import Start
 from ringline.clock import VirtualClock
 from ringline.errors import InvalidArgument, NotFound
 from ringline.flows.actions import Action, ActionFailed, AnyAction, Call, Connect, NewCalls
