@@ -6,6 +6,7 @@ To add an action: copy the smallest module beside this one, name its ``type``, d
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -106,9 +107,9 @@ class Action(BaseModel):
     id: UUID = Field(default_factory=uuid4, description="Target of jumps; made up when left out.")
     next_id: UUID = Field(default=ZERO, description="Run this action next instead of the following one.")
 
+    @abstractmethod
     async def run(self, context: Context) -> Result:
         """Do the work and say how the flow goes on. Raises ``ActionFailed``, ``MediaFailed`` or ``LegGone``."""
-        raise NotImplementedError
 
     def targets(self) -> dict[str, UUID]:
         """Where the action may jump to, by the place in it that says so."""
