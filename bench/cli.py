@@ -7,6 +7,7 @@ import logging
 import time
 from pathlib import Path
 
+import aiohttp
 import structlog
 import uvloop
 
@@ -16,6 +17,7 @@ from bench.caller import SippFailed
 from bench.instance import InstanceFailed
 from bench.measure import Bench, WarmUpFailed
 from bench.results import Results
+from ringline.errors import RinglineError
 
 BUSY = 3
 FAILED = 1
@@ -39,8 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         bench = Bench(plan.QUICK if given.quick else plan.FULL, say, force=given.force)
         results = uvloop.run(bench.run())
-    except (ApiFailed, InstanceFailed, SippFailed, WarmUpFailed, TimeoutError) as error:
-        say(f"the bench could not run: {error}")
+    except (
+        *(ApiFailed, InstanceFailed, SippFailed, WarmUpFailed),
+        *(RinglineError, aiohttp.ClientError, OSError, TimeoutError),
+    ) as error:
+        say(f"the bench could not run: {error or type(error).__name__}")
         return FAILED
     write(results, given.output)
     say(f"{given.output / 'report.md'} is written")

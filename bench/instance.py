@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import subprocess
-from collections.abc import Mapping
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from bench import usage
@@ -41,8 +45,36 @@ VALUES = {
 """What differs from a fresh ``.env``; ``scripts/env.sh`` adds the rest, with random secrets."""
 
 
+LOCK_FILE = Path(tempfile.gettempdir()) / "ringline-bench.lock"
+LOCK_SECONDS = 600.0
+
+
 class InstanceFailed(Exception):
     """The stack could not be brought up; the text says why."""
+
+
+@asynccontextmanager
+async def alone() -> AsyncIterator[None]:
+    """One bench at a time on a machine, of whatever checkout: they have the same ports, and disturb each other."""
+    try:
+        lock = os.open(LOCK_FILE, os.O_RDONLY)
+    except FileNotFoundError:
+        lock = os.open(LOCK_FILE, os.O_RDONLY | os.O_CREAT, 0o644)
+    deadline = time.monotonic() + LOCK_SECONDS
+    try:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise InstanceFailed(
+                        "another bench has been running on this machine for too long"
+                    ) from None
+                await asyncio.sleep(1.0)
+        yield
+    finally:
+        os.close(lock)
 
 
 class Instance:

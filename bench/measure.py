@@ -14,7 +14,7 @@ from bench import background, usage
 from bench.api import CALLER_ADDRESS, HELD_NUMBER, PROMPT_NUMBER, Api
 from bench.caller import Target, call
 from bench.holding import held_ms, hold
-from bench.instance import PROMPT_ADDRESS, Instance
+from bench.instance import PROMPT_ADDRESS, Instance, alone
 from bench.placing import place
 from bench.plan import Plan
 from bench.prompt import PromptServer
@@ -46,6 +46,10 @@ class Bench:
 
     async def run(self) -> Results:
         """Measure. Where the machine is busy and ``force`` is not set, nothing is started at all."""
+        async with alone():
+            return await self._run()
+
+    async def _run(self) -> Results:
         began = time.monotonic()
         quiet = await background.measure(self._plan.quiet_seconds, self._ours)
         self._results = Results(
