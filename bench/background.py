@@ -46,10 +46,10 @@ class Watch:
         """The load since the last call, or since the beginning."""
         before, self._mark = self._mark, self._look()
         machine = self._mark[0].since(before[0])
-        ours = self._mark[1] - before[1]
+        others = self._mark[1] - before[1]
         total = machine.total or 1.0
         return Load(
-            others=max(machine.processes - ours, 0.0) / total,
+            others=max(others, 0.0) / total,
             stolen=machine.stolen / total,
             interrupts=machine.interrupts / total,
             averages=os.getloadavg(),
@@ -57,7 +57,8 @@ class Watch:
 
     def _look(self) -> tuple[usage.Machine, float]:
         processes = usage.Processes()
-        return usage.machine(), sum(processes.cpu(pid) for pid in self._ours())
+        ours = sum(processes.cpu(pid) for pid in self._ours())
+        return usage.machine(), processes.everything() - ours
 
 
 async def measure(seconds: float, ours: Callable[[], Iterable[int]]) -> Load:
