@@ -83,6 +83,8 @@ class Instance:
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
         self.pids: dict[str, int] = {}
+        self.keepers: list[int] = []
+        """The engine's process beside each container: its health checks run under it."""
 
     def __getitem__(self, name: str) -> str:
         return self.values[name]
@@ -104,6 +106,8 @@ class Instance:
             raise InstanceFailed(f"the stack did not come up: {tail(log)}")
         self.values = read_env(env_file)
         self.pids = await asyncio.to_thread(container_pids)
+        processes = usage.Processes()
+        self.keepers = [parent for pid in self.pids.values() if (parent := processes.parent(pid)) > 1]
         missing = {"asterisk", "kamailio", "controller", "postgres", "redis"} - self.pids.keys()
         if missing:
             raise InstanceFailed(f"these containers do not run: {', '.join(sorted(missing))}")
@@ -115,6 +119,7 @@ class Instance:
             if await self._script("scripts/down.sh", "--volumes", log=log, seconds=DOWN_SECONDS):
                 raise InstanceFailed(f"the stack could not be stopped: {tail(log)}")
         self.pids = {}
+        self.keepers = []
 
     def controller_pid(self) -> int:
         """The controller itself, not the media workers beside it."""

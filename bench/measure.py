@@ -213,7 +213,7 @@ class Bench:
         self._results.records = await api.count("status = 'hangup' AND hangup_reason = 'normal'")
 
     def _ours(self) -> list[int]:
-        return [os.getpid(), *self._instance.pids.values()]
+        return [os.getpid(), *(self._instance.keepers or self._instance.pids.values())]
 
     def _cpu(self) -> Cpu:
         """CPU seconds so far: by service, of the callers, and ``machine`` for all of ours with interrupts."""

@@ -68,6 +68,10 @@ class Processes:
             self._cpu[int(entry.name)] = seconds
             self._children[parent].append(int(entry.name))
 
+    def parent(self, pid: int) -> int:
+        """The process that started ``pid``, 0 when it is gone."""
+        return next((parent for parent, children in self._children.items() if pid in children), 0)
+
     def tree(self, root: int) -> list[int]:
         """A process and all its descendants."""
         found, waiting = [], [root]
