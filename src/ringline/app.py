@@ -18,6 +18,7 @@ from ringline import __version__, ari, telemetry, watch
 from ringline.billing import BillingService, billing_routes
 from ringline.calls import http as calls_http
 from ringline.calls import metrics, store
+from ringline.calls.bridges import Bridges
 from ringline.calls.connection import Connections
 from ringline.calls.inbound import Inbound
 from ringline.calls.journal import Journal
@@ -43,6 +44,7 @@ from ringline.customers import (
 from ringline.errors import RinglineError
 from ringline.flows import http as flows_http
 from ringline.flows import store as flow_store
+from ringline.flows.actions import Services
 from ringline.flows.calling import FlowCalls
 from ringline.flows.definitions import FlowDefinitions
 from ringline.flows.service import FlowService
@@ -99,9 +101,10 @@ class Controller:
         self.ordering = Ordering(
             self.switchboard, self.customers, self.numbers, sip_domain=settings.sip_domain
         )
-        self.connections = Connections(self.ari, self.switchboard, self.journal, self.ordering)
+        self.bridges = Bridges()
+        self.connections = Connections(self.ari, self.switchboard, self.journal, self.ordering, self.bridges)
         self.reconciler = Reconciler(
-            self.ari, self.switchboard, self.connections, clock, application=settings.ari_application
+            self.ari, self.switchboard, self.bridges, clock, application=settings.ari_application
         )
         self.manager = watch.monitor(settings, self.reconciler.wake)
         self.definitions = FlowDefinitions(self.database)
@@ -119,7 +122,7 @@ class Controller:
             self.flows,
             self.ordering,
         )
-        self.flows.calls = FlowCalls(self.definitions, self.flows, self.calls)
+        self.flows.services = Services(calls=FlowCalls(self.definitions, self.flows, self.calls))
         self.idempotency = DatabaseIdempotency(self.database)
         self.readiness = Readiness()
         self._closing: list[tuple[str, Close]] = []

@@ -11,13 +11,13 @@ import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
 
 import structlog
 
 from ringline import ari
 from ringline.calls import metrics
 from ringline.calls.ari_leg import AriLeg
+from ringline.calls.bridges import Bridges, bridge_name
 from ringline.calls.call import Call
 from ringline.calls.journal import Journal
 from ringline.calls.leg import Connected, LegError, LegGone, Wanted
@@ -30,8 +30,6 @@ from ringline.sip.cause import Cause
 
 log = structlog.get_logger(__name__)
 
-BRIDGE_PREFIX = "connect-"
-"""Bridges of ours are named so, to be told from others after a restart."""
 MAX_CHAINED = 1000
 """Legs that one call may have in its life: a loop around ``connect`` ends here."""
 SETTLE_SECONDS = 0.2
@@ -44,13 +42,18 @@ class Connections:
     """Every connection there is (``calls.switchboard.Connector``)."""
 
     def __init__(
-        self, client: ari.Client, switchboard: Switchboard, journal: Journal, ordering: Ordering
+        self,
+        client: ari.Client,
+        switchboard: Switchboard,
+        journal: Journal,
+        ordering: Ordering,
+        bridges: Bridges,
     ) -> None:
         self._client = client
         self._switchboard = switchboard
         self._journal = journal
         self._ordering = ordering
-        self._by_bridge: dict[str, Connection] = {}
+        self._bridges = bridges
 
     async def connect(self, leg: AriLeg, wanted: Wanted) -> Connected:
         """Ring the destinations and wait until the conversation is over, or nobody is left who could answer."""
@@ -60,24 +63,9 @@ class Connections:
             raise LegError("TOO_MANY_CALLS", f"a call can have {MAX_CHAINED} legs at most")
         orders = self._ordering.orders_from(leg.call, wanted.source, wanted.destinations, wanted.anonymous)
         connection = Connection(
-            self._client, self._switchboard, leg, early_media=wanted.early_media, closed=self._forget
+            self._client, self._switchboard, leg, self._bridges, early_media=wanted.early_media
         )
-        self._by_bridge[connection.bridge_id] = connection
         return await connection.run([self._place(leg.call, order, connection) for order in orders])
-
-    def known_bridge(self, bridge_id: str) -> bool:
-        """Whether a live connection has, or may yet make, a bridge of this name."""
-        return bridge_id in self._by_bridge
-
-    def joined_bridges(self) -> set[str]:
-        """Bridges in which two parties talk."""
-        return {bridge_id for bridge_id, one in self._by_bridge.items() if one.joined}
-
-    def bridge_lost(self, bridge_id: str) -> None:
-        """The bridge is gone and its parties live: they hear nothing of each other any more."""
-        connection = self._by_bridge.get(bridge_id)
-        if connection is not None:
-            connection.lost()
 
     def _place(self, caller: Call, order: Order, connection: Connection) -> Callable[[], Call]:
         def place() -> Call:
@@ -90,9 +78,6 @@ class Connections:
             return call
 
         return place
-
-    def _forget(self, connection: Connection) -> None:
-        self._by_bridge.pop(connection.bridge_id, None)
 
 
 class Connection:
@@ -107,18 +92,18 @@ class Connection:
         client: ari.Client,
         switchboard: Switchboard,
         caller: AriLeg,
+        bridges: Bridges,
         *,
         early_media: bool,
-        closed: Callable[[Connection], None],
     ) -> None:
-        self.bridge_id = f"{BRIDGE_PREFIX}{uuid4()}"
+        self.bridge_id = bridge_name("connect")
         self.early_media = early_media
-        self.joined = False
         self._client = client
         self._switchboard = switchboard
         self._caller = caller
         self._key = str(caller.call.id)
-        self._forget = closed
+        self._bridges = bridges
+        bridges.own(self.bridge_id, self.lost)
         self._ringback = Ringback(client, caller)
         self._first: Call | None = None
         self._legs: dict[Call, None] = {}
@@ -192,7 +177,7 @@ class Connection:
         if not self._caller.up:
             self._caller.answer_soon()
         if call is self._early:
-            self.joined = True
+            self._bridges.joined(self.bridge_id)
             return
         self._add(call).add_done_callback(self._added)
 
@@ -209,7 +194,7 @@ class Connection:
             return
         error = request.exception()
         if error is None:
-            self.joined = True
+            self._bridges.joined(self.bridge_id)
             metrics.connection_seconds.observe(time.perf_counter() - self._answered_at)
             return
         self._fail("BRIDGE_FAILED", f"the parties could not be brought together: {error}")
@@ -220,7 +205,7 @@ class Connection:
             return
         log.info("early_media_failed", call_id=self._key, error=str(request.exception()))
         self._early = None
-        self.joined = False
+        self._bridges.parted(self.bridge_id)
         if self._winner is call:
             self._add(call).add_done_callback(self._added)
         elif self._winner is None:
@@ -271,7 +256,7 @@ class Connection:
                 channel = self._caller.call.channel_id
                 self._tell("POST", f"bridges/{self.bridge_id}/removeChannel", channel=channel)
             self._tell("DELETE", f"bridges/{self.bridge_id}")
-        self._forget(self)
+        self._bridges.forget(self.bridge_id)
 
     def _send(self, method: str, uri: str, *, query: dict[str, Any]) -> asyncio.Future[Any]:
         return self._client.send(method, uri, query=query, key=self._key)

@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable
-from typing import Protocol
 
 import structlog
 
 from ringline import ari
 from ringline.calls import metrics
-from ringline.calls.connection import BRIDGE_PREFIX
+from ringline.calls.bridges import PREFIXES, Bridges
 from ringline.calls.line import Line
 from ringline.calls.states import Direction, Status
 from ringline.calls.switchboard import CHANNEL_PREFIX, Switchboard
@@ -33,16 +32,6 @@ UNPLACED_SECONDS = 12.0
 """A call whose request to dial has no answer yet may still be placed: longer than any request takes."""
 SWEEP_SECONDS = 10.0
 OVERDUE_SECONDS = 10.0
-
-
-class Bridges(Protocol):
-    """Who has bridges (``calls.connection.Connections``)."""
-
-    def known_bridge(self, bridge_id: str) -> bool: ...
-
-    def joined_bridges(self) -> set[str]: ...
-
-    def bridge_lost(self, bridge_id: str) -> None: ...
 
 
 class Reconciler:
@@ -154,9 +143,9 @@ class Reconciler:
         self._strangers = strangers
 
     async def _compare_bridges(self) -> None:
-        """Destroy bridges that no connection has, end connections whose bridge is gone; both in the second pass."""
+        """Destroy bridges that nobody has, tell the owners of those that are gone; both in the second pass."""
         listed = {bridge["id"] for bridge in await self._client.request("GET", "bridges")}
-        ours = {bridge_id for bridge_id in listed if bridge_id.startswith(BRIDGE_PREFIX)}
+        ours = {bridge_id for bridge_id in listed if bridge_id.startswith(PREFIXES)}
         stray = {bridge_id for bridge_id in ours if not self._bridges.known_bridge(bridge_id)}
         for bridge_id in stray & self._stray_bridges:
             log.warning("orphan_bridge", bridge_id=bridge_id)

@@ -7,7 +7,7 @@ order in which the events came. Nothing in here waits for a database.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -72,6 +72,11 @@ class Switchboard:
         self.hooks: CallHooks
         self.arrivals: Arrivals
         self.connector: Connector
+        self.auxiliary: dict[str, Callable[[dict[str, Any]], None]] = {}
+        """Channels that are no calls (recorders, media streams, partners of an echo), by id: who hears of their
+        ``StasisStart``, ``StasisEnd`` and ``ChannelDestroyed``. Whoever adds one takes it out again."""
+        self.watchers: list[Callable[[Call], None]] = []
+        """Who is told of every call that has its final record, besides its hooks. Called synchronously."""
 
     # life
 
@@ -118,7 +123,7 @@ class Switchboard:
         return list(self._lines.values())
 
     def known_channel(self, channel_id: str) -> bool:
-        return channel_id in self._channels
+        return channel_id in self._channels or channel_id in self.auxiliary
 
     # doing
 
@@ -205,6 +210,8 @@ class Switchboard:
             elif line.call.direction is Direction.OUTGOING:
                 self._answered(line)
             return
+        if self._is_auxiliary(event):
+            return
         args = event.get("args") or []
         if args[:1] == ["inbound"]:
             self._arrive(channel, args[1:])
@@ -212,7 +219,16 @@ class Switchboard:
         log.warning("unknown_channel", channel_id=channel["id"], args=args[:1])
         self._client.tell("DELETE", f"channels/{ari.quote(channel['id'])}")
 
+    def _is_auxiliary(self, event: dict[str, Any]) -> bool:
+        hear = self.auxiliary.get(event["channel"]["id"])
+        if hear is None:
+            return False
+        hear(event)
+        return True
+
     def _on_stasis_end(self, event: dict[str, Any]) -> None:
+        if self._is_auxiliary(event):
+            return
         line = self._channels.get(event["channel"]["id"])
         # an outgoing channel's own end, with its cause, follows as ChannelDestroyed
         if line is not None and line.call.direction is Direction.INCOMING:
@@ -250,6 +266,8 @@ class Switchboard:
             line.remote_cause = known(int(event.get("cause") or Cause.NORMAL_CLEARING))
 
     def _on_destroyed(self, event: dict[str, Any]) -> None:
+        if self._is_auxiliary(event):
+            return
         line = self._channels.get(event["channel"]["id"])
         if line is not None:
             self._finish(line, known(int(event.get("cause") or 0)), sip_code=_sip_code(event))
@@ -429,6 +447,8 @@ class Switchboard:
         metrics.ended(call.direction.value, call.hangup_reason.value).inc()
         self._end_chained(call.chained_call_ids)
         line.hooks.call_ended(call)
+        for watcher in self.watchers:
+            watcher(call)
 
     def _end_chained(self, call_ids: Sequence[UUID]) -> None:
         """Calls end with the call that they were made for."""

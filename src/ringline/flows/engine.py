@@ -155,6 +155,7 @@ def _push(snapshot: Snapshot, actions: list[RawAction]) -> None:
 
 
 def _take(actions: list[RawAction], snapshot: Snapshot) -> RawAction | None:
+    snapshot.progress = {}
     while snapshot.frames:
         frame = snapshot.frames[-1]
         listed = _actions_of(actions, frame)

@@ -13,9 +13,10 @@ from ringline.calls.leg import Leg, LegError, LegGone
 from ringline.clock import Clock
 from ringline.errors import RinglineError
 from ringline.flows import engine, preparation
-from ringline.flows.actions import Action, ActionFailed, Calls, Context, Media
+from ringline.flows.actions import Action, ActionFailed, Context, Media, Services
 from ringline.flows.activeflow import Activeflow, ActiveflowStatus
 from ringline.flows.calling import NotedCalls
+from ringline.flows.progress import Progress
 from ringline.flows.snapshot import RawAction
 
 log = structlog.get_logger(__name__)
@@ -45,15 +46,22 @@ class Runner:
         media: Media,
         clock: Clock,
         observer: Observer,
-        calls: Calls | None = None,
+        services: Services | None = None,
+        *,
+        resumed: bool = False,
     ) -> None:
-        """``calls`` places what the flow wants to be called; without it that is only noted."""
+        """``services`` are those that actions reach; without them what a flow wants done is only noted.
+
+        ``resumed``: the flow's current action had begun in another life of the controller; it is run again, and
+        told so.
+        """
         self._activeflow = activeflow
         self._leg = leg
         self._media = media
         self._clock = clock
         self._observer = observer
-        self._calls = calls or NotedCalls()
+        self._services = services or Services(calls=NotedCalls())
+        self._resumed = resumed
         self._preparing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -64,13 +72,16 @@ class Runner:
         try:
             result: engine.Result | None = None
             while True:
-                raw = engine.step(flow.actions, flow.snapshot, result)
+                raw = self._resume() or engine.step(flow.actions, flow.snapshot, result)
                 flow.tm_update = self._clock.now()
                 if raw is None:
                     break
+                if not self._resumed:
+                    flow.snapshot.began = flow.tm_update.timestamp()
                 self._observer.flow_changed(flow)
                 self._prepare_next()
                 result = await self._timed(raw)
+                self._resumed = False
             self._leg.hang_up()
             reason = "complete"
         except LegGone:
@@ -91,6 +102,10 @@ class Runner:
             flow.reason = flow.reason or reason
             flow.tm_update = self._clock.now()
             self._observer.flow_changed(flow)
+
+    def _resume(self) -> RawAction | None:
+        """The action that was under way in another life, to be run again; otherwise the engine says what is next."""
+        return self._activeflow.snapshot.current if self._resumed else None
 
     async def _timed(self, raw: RawAction) -> engine.Result:
         """Execute an action; what it says about waiting holds only as far as the clock agrees."""
@@ -139,7 +154,11 @@ class Runner:
             state=flow.snapshot,
             lookup=flow.lookup(self._leg.call),
             written=raw,
-            calls=self._calls,
+            services=self._services,
+            progress=Progress(
+                flow.snapshot, self._clock, lambda: self._observer.flow_changed(flow), resumed=self._resumed
+            ),
+            activeflow_id=flow.id,
         )
 
     def _ready(self, raw: RawAction) -> Action:

@@ -15,7 +15,7 @@ from ringline.calls.states import Direction, HangupReason
 from ringline.clock import Clock
 from ringline.errors import RinglineError
 from ringline.flows import metrics, preparation
-from ringline.flows.actions import Calls, Media
+from ringline.flows.actions import Media, Services
 from ringline.flows.activeflow import Activeflow, ActiveflowStatus
 from ringline.flows.definitions import FlowDefinitions
 from ringline.flows.runner import Runner
@@ -36,7 +36,7 @@ class FlowService:
         self._running: dict[UUID, asyncio.Task[None]] = {}
         self._active: dict[UUID, Activeflow] = {}
         self._preparing: set[asyncio.Task[None]] = set()
-        self.calls: Calls | None = None
+        self.services: Services | None = None
 
     # executions
 
@@ -127,7 +127,7 @@ class FlowService:
             if activeflow is None:
                 return
             self._active[call.id] = activeflow
-            await Runner(activeflow, leg, self._media, self._clock, self, self.calls).run()
+            await Runner(activeflow, leg, self._media, self._clock, self, self.services).run()
         except Exception as error:
             # a call without a flow would stay up in silence
             log.exception("flow_crashed", call_id=str(call.id))

@@ -23,6 +23,8 @@ class Snapshot:
 
     ``frames`` is a stack: what ``fetch``, ``connect`` and their like push runs first. ``loops`` counts the
     jumps of each ``goto`` by its action id. ``streak`` counts actions since the flow last waited for anything.
+    ``began`` is when the current action began (seconds since 1970), ``progress`` what it has noted of its work so
+    far: JSON, thrown away when the next one is taken.
     """
 
     frames: list[Frame] = field(default_factory=lambda: [Frame()])
@@ -31,6 +33,8 @@ class Snapshot:
     current: RawAction | None = None
     executed: int = 0
     streak: int = 0
+    began: float = 0.0
+    progress: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -40,6 +44,8 @@ class Snapshot:
             "current": self.current,
             "executed": self.executed,
             "streak": self.streak,
+            "began": self.began,
+            "progress": self.progress,
         }
 
     @classmethod
@@ -51,4 +57,6 @@ class Snapshot:
             current=data["current"],
             executed=data["executed"],
             streak=data["streak"],
+            began=data.get("began", 0.0),
+            progress=dict(data.get("progress", {})),
         )

@@ -98,18 +98,5 @@ class Hooks:
         self.ended.append(call)
 
 
-class NoBridges:
-    """Nobody is connected with anybody (``calls.reconcile.Bridges``)."""
-
-    def known_bridge(self, bridge_id: str) -> bool:
-        return False
-
-    def joined_bridges(self) -> set[str]:
-        return set()
-
-    def bridge_lost(self, bridge_id: str) -> None:
-        raise AssertionError(bridge_id)
-
-
 def not_found() -> ari.NotFound:
     return ari.NotFound("Channel not found", status=404, method="GET", uri="channels/x")

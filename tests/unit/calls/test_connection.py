@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from ringline import ari
+from ringline.calls.bridges import Bridges
 from ringline.calls.call import Call
 from ringline.calls.connection import MAX_CHAINED, Connections
 from ringline.calls.leg import Connected, LegError, LegGone, Wanted
@@ -81,11 +82,13 @@ class Room(Desk):
             self.numbers,  # type: ignore[arg-type]
             sip_domain="x",
         )
+        self.bridges = Bridges()
         self.connections = Connections(
             self.client,  # type: ignore[arg-type]
             self.board,
             self.journal,  # type: ignore[arg-type]
             self.ordering,
+            self.bridges,
         )
         self.board.connector = self.connections
         self.caller = self.answered()
@@ -146,7 +149,7 @@ class Room(Desk):
         destroyed = [uri for uri, _ in self.asked("DELETE", "bridges/")]
         assert sorted(made) == sorted(destroyed), "each bridge is destroyed, once"
         assert len(made) <= 1
-        assert not any(self.connections.known_bridge(uri.removeprefix("bridges/")) for uri in made)
+        assert not any(self.bridges.known_bridge(uri.removeprefix("bridges/")) for uri in made)
         for call in self.others():
             assert self.dropped(call), f"{call} still rings or talks"
         assert self.flow.task is not None
@@ -181,7 +184,7 @@ async def test_a_conversation_from_ringing_to_its_end(room: Room) -> None:
     assert room.client.sent[0][1].startswith("playbacks/")
     assert room.joined() == [f"{room.caller.channel_id},{leg.channel_id}"]
     await settled()
-    assert room.connections.joined_bridges() == {bridge.removeprefix("bridges/")}
+    assert room.bridges.joined_bridges() == {bridge.removeprefix("bridges/")}
     room.leg(room.caller).digit_received("5")
     room.destroyed(leg, 16)
     assert await room.result() == Connected(True, HangupReason.NORMAL, 16)
@@ -415,7 +418,7 @@ class TestEarlyMedia:
         room.client.answers["POST"] = None
         await settled()
         assert len(room.joined()) == 2
-        assert room.connections.joined_bridges()
+        assert room.bridges.joined_bridges()
         room.destroyed(leg, 16)
         assert (await room.result()).answered
         room.nothing_left()
@@ -470,7 +473,7 @@ class TestReconciling:
         return Reconciler(
             room.client,  # type: ignore[arg-type]
             room.board,
-            room.connections,
+            room.bridges,
             SystemClock(),
             application="ringline",
         )
@@ -501,7 +504,7 @@ class TestReconciling:
         (leg,) = await room.connect("+15550000001")
         room.stasis_start(leg)
         await settled()
-        (bridge_id,) = room.connections.joined_bridges()
+        (bridge_id,) = room.bridges.joined_bridges()
         reconciler = self.reconciler(room, bridge_id)
         for _ in range(3):
             await reconciler.reconcile()

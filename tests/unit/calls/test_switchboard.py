@@ -10,6 +10,7 @@ import pytest
 
 from ringline import ari
 from ringline.calls import switchboard as module
+from ringline.calls.bridges import Bridges
 from ringline.calls.leg import LegError, LegGone
 from ringline.calls.reconcile import Reconciler
 from ringline.calls.states import Direction, Status
@@ -17,7 +18,7 @@ from ringline.clock import SystemClock
 from ringline.media import Prompt
 
 from .desk import Desk, channel
-from .fakes import NoBridges, not_found
+from .fakes import not_found
 
 PROMPT = Prompt("/prompts/hello", 100)
 
@@ -296,7 +297,7 @@ class TestReconciling:
         return Reconciler(
             desk.client,  # type: ignore[arg-type]
             desk.board,
-            NoBridges(),
+            Bridges(),
             SystemClock(),
             application="ringline",
         )

@@ -13,9 +13,10 @@ from ringline.calls.leg import LegGone
 from ringline.calls.simulated import Script, SimulatedLeg, simulated_call
 from ringline.clock import VirtualClock
 from ringline.flows import actions
-from ringline.flows.actions import Action, ActionFailed, AnyAction, Context, ready
+from ringline.flows.actions import Action, ActionFailed, AnyAction, Context, Services, ready
 from ringline.flows.actions.talk import Talk
 from ringline.flows.calling import NotedCalls
+from ringline.flows.progress import Progress
 from ringline.flows.snapshot import Snapshot
 from ringline.media import MediaFailed, Prompt
 
@@ -131,14 +132,16 @@ class Watching(SimulatedLeg):
 
 def context(leg: Any, media: Any, written: dict[str, Any]) -> Context:
     """What an action gets that needs no variables."""
+    state = Snapshot()
     return Context(
         leg=leg,
         media=media,
         clock=leg.clock,
-        state=Snapshot(),
         lookup=lambda name: "",
         written=written,
-        calls=NotedCalls(),
+        services=Services(calls=NotedCalls()),
+        progress=Progress(state, leg.clock, lambda: None),
+        state=state,
     )
 
 

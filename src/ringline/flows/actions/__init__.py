@@ -10,7 +10,7 @@ import orjson
 from pydantic import Field, TypeAdapter
 
 from ringline.flows.actions.answer import Answer
-from ringline.flows.actions.base import AT_RUN_TIME, Action, ActionFailed, Calls, Context, Media, NewCalls
+from ringline.flows.actions.base import AT_RUN_TIME, Action, ActionFailed, Context, Media
 from ringline.flows.actions.beep import Beep
 from ringline.flows.actions.branch import Branch
 from ringline.flows.actions.call import Call, CallOptions
@@ -24,6 +24,7 @@ from ringline.flows.actions.digits_send import DigitsSend
 from ringline.flows.actions.goto import Goto
 from ringline.flows.actions.hangup import Hangup
 from ringline.flows.actions.play import Play
+from ringline.flows.actions.services import Calls, NewCalls, Services
 from ringline.flows.actions.sleep import Sleep
 from ringline.flows.actions.stop import Stop
 from ringline.flows.actions.talk import Talk
@@ -39,6 +40,7 @@ __all__ = [
     "Context",
     "Media",
     "NewCalls",
+    "Services",
     "ready",
 ]
 

@@ -1,28 +1,28 @@
 """The skeleton that every action shares.
 
 To add an action: copy the smallest module beside this one, name its ``type``, describe its ``Options``, write
-``run``, and add the class to ``AnyAction`` in ``flows.actions``.
+``run``, and add the class to ``AnyAction`` in ``flows.actions``. ``run`` may be called again for an action that had
+begun when its controller died: ``context.progress`` says so and keeps what was noted.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
-from ringline.calls.call import ZERO, Call
-from ringline.calls.caller import Anonymity
+from ringline.calls.call import ZERO
 from ringline.calls.leg import Leg
 from ringline.clock import Clock
+from ringline.flows.actions.services import Services
 from ringline.flows.engine import Result
+from ringline.flows.progress import Progress
 from ringline.flows.snapshot import RawAction, Snapshot
 from ringline.flows.variables import Lookup, has_reference
 from ringline.media import Prompt
-from ringline.sip.address import Address
 
 AT_RUN_TIME = {"at_run_time": True}
 """Validation context of an action whose variables have been put in."""
@@ -51,34 +51,12 @@ class Media(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class NewCalls:
-    """Calls that a flow wants placed, each with a flow of its own: ``flow_id``, else ``actions``.
-
-    ``early``: their flow starts when they ring. ``variables`` are those of the flow that wants them.
-    """
-
-    source: Address
-    destinations: Sequence[Address]
-    anonymous: Anonymity
-    flow_id: UUID
-    actions: list[RawAction]
-    variables: dict[str, str]
-    chained: bool
-    early: bool
-
-
-class Calls(Protocol):
-    """What actions need of telephony beyond their own leg (``flows.calling.FlowCalls``)."""
-
-    async def place(self, parent: Call, wanted: NewCalls) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
 class Context:
     """What an action may use while it runs.
 
     ``lookup`` gives the text of a variable, system names included; ``written`` is the action as it stands in
-    the flow, before its variables were put in.
+    the flow, before its variables were put in. ``progress`` is where the action notes what it must not do twice
+    when it is run again after a restart; ``activeflow_id`` is the flow in execution.
     """
 
     leg: Leg
@@ -87,7 +65,9 @@ class Context:
     state: Snapshot
     lookup: Lookup
     written: RawAction
-    calls: Calls
+    services: Services
+    progress: Progress
+    activeflow_id: UUID = ZERO
 
 
 class Options(BaseModel):

@@ -7,8 +7,9 @@ from uuid import UUID
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from ringline.flows.actions.base import Action, Context, NewCalls, Options, final
+from ringline.flows.actions.base import Action, Context, Options, final
 from ringline.flows.actions.parties import Anonymous, Destinations, Source
+from ringline.flows.actions.services import NewCalls
 from ringline.flows.engine import Next, Result
 from ringline.sip.address import Address
 
@@ -51,7 +52,7 @@ class Call(Action):
 
     async def run(self, context: Context) -> Result:
         option = self.option
-        await context.calls.place(
+        await context.services.calls.place(
             context.leg.call,
             NewCalls(
                 source=option.source,
