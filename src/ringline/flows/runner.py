@@ -13,7 +13,7 @@ from ringline.calls.leg import Leg, LegError, LegGone
 from ringline.clock import Clock
 from ringline.errors import RinglineError
 from ringline.flows import engine, preparation
-from ringline.flows.actions import Action, ActionFailed, Context, Media, Services
+from ringline.flows.actions import Action, ActionFailed, Context, Media, Services, kinds
 from ringline.flows.activeflow import Activeflow, ActiveflowStatus
 from ringline.flows.calling import NotedCalls
 from ringline.flows.progress import Progress
@@ -135,15 +135,22 @@ class Runner:
         except engine.FlowError:
             raise
         except (ActionFailed, LegError, RinglineError) as error:
-            self._note(raw, error.reason, error.message)
+            self._failed(raw, error.reason, error.message)
         except Exception as error:
             log.exception("action_crashed", call_id=str(self._leg.call.id), action=raw["type"])
-            self._note(raw, "INTERNAL", f"the action failed: {type(error).__name__}")
+            self._failed(raw, "INTERNAL", f"the action failed: {type(error).__name__}")
         else:
             return result
         finally:
             self._observer.action_done(raw["type"], outcome, self._clock.monotonic() - began)
         return engine.Next()
+
+    def _failed(self, raw: RawAction, reason: str, message: str) -> None:
+        """Note a failure; where the flow depends on the action, it ends here."""
+        kind = kinds().get(raw["type"])
+        if kind is not None and kind.fatal:
+            raise engine.FlowError(reason, message)
+        self._note(raw, reason, message)
 
     def _context(self, raw: RawAction) -> Context:
         flow = self._activeflow

@@ -148,6 +148,19 @@ async def test_what_fails_is_noted_on_the_call_and_the_flow_goes_on() -> None:
     assert ran.flow.reason == "complete"
 
 
+async def test_a_decision_that_cannot_be_made_ends_the_flow_with_its_reason() -> None:
+    ran = await run(
+        {
+            "type": "condition_variable",
+            "option": {"condition": "==", "variable": "${long}${long}", "false_target_id": engine.FINISH_ID},
+        },
+        talk("never"),
+        variables={"long": "x" * 100_000},
+    )
+    assert ran.failures == [("condition_variable", "OPTION_TOO_LONG")]
+    assert (ran.flow.reason, [what for _, what, _ in ran.trace]) == ("OPTION_TOO_LONG", ["hangup"])
+
+
 async def test_the_caller_hangs_up_in_the_middle() -> None:
     ran = await run(talk("0123456789"), talk("never"), script=Script(hangs_up_at=0.5))
     assert ran.trace == [(0.0, "play", "/speech/0123456789"), (0.5, "hangup", "remote")]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Annotated, Any, Final
+from functools import cache, lru_cache
+from typing import Annotated, Any, Final, get_args
 from uuid import UUID
 
 import orjson
@@ -41,6 +41,7 @@ __all__ = [
     "Media",
     "NewCalls",
     "Services",
+    "kinds",
     "ready",
 ]
 
@@ -70,6 +71,17 @@ AnyAction = Annotated[
 # a call has actions of its own, which may be calls
 CallOptions.model_rebuild(_types_namespace={"AnyAction": AnyAction})
 Call.model_rebuild(force=True)
+
+
+@cache
+def kinds() -> dict[str, type[Action]]:
+    """Every action by its ``type``, old names included; an action's own name stands before its old ones."""
+    return {
+        name: member
+        for member in get_args(get_args(AnyAction)[0])
+        for name in get_args(member.model_fields["type"].annotation)
+    }
+
 
 MAX_KNOWN_BYTES = 2048
 """Longer actions are checked each time, so that texts made for one call do not fill the memory."""

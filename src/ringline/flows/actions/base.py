@@ -1,15 +1,18 @@
 """The skeleton that every action shares.
 
 To add an action: copy the smallest module beside this one, name its ``type``, describe its ``Options``, write
-``run``, and add the class to ``AnyAction`` in ``flows.actions``. ``run`` may be called again for an action that had
-begun when its controller died: ``context.progress`` says so and keeps what was noted.
+``run``, state its facts (the class variables of ``Action`` and the methods from ``targets`` on: the check of flows,
+drawings and flows without a call go by them), add the class to ``AnyAction`` in ``flows.actions`` and a section to
+``docs/flows.md``. ``run`` may be called again for an action that had begun when its controller died:
+``context.progress`` says so and keeps what was noted.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 from uuid import UUID, uuid4
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
@@ -26,6 +29,9 @@ from ringline.media import Prompt
 
 AT_RUN_TIME = {"at_run_time": True}
 """Validation context of an action whose variables have been put in."""
+
+MIN_WAIT_MS = 100
+"""What an action must let pass to count as waiting; a loop of shorter ones is stopped (``engine.MAX_STREAK``)."""
 
 
 class ActionFailed(Exception):
@@ -84,6 +90,17 @@ class Action(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    needs_call: ClassVar[bool] = True
+    """Whether it makes no sense without a telephone call: a flow without one skips it."""
+    fatal: ClassVar[bool] = False
+    """Whether the flow ends when this action fails, instead of going on with the next."""
+    changes_variables: ClassVar[bool] = False
+    """Whether a decision after it may come out differently than before it."""
+    goes_on: ClassVar[bool] = True
+    """Whether the action that follows may be the next to run (not after ``stop``, nor where it always jumps)."""
+    nested: ClassVar[tuple[str, ...]] = ()
+    """Names of options that hold lists of actions: flows of their own, which run elsewhere."""
+
     id: UUID = Field(default_factory=uuid4, description="Target of jumps; made up when left out.")
     next_id: UUID = Field(default=ZERO, description="Run this action next instead of the following one.")
 
@@ -92,8 +109,33 @@ class Action(BaseModel):
         """Do the work and say how the flow goes on. Raises ``ActionFailed``, ``MediaFailed`` or ``LegGone``."""
 
     def targets(self) -> dict[str, UUID]:
-        """Where the action may jump to, by the place in it that says so."""
+        """Where the action may jump to, by the place in it that says so (``option.target_id``)."""
         return {}
+
+    def bounded_targets(self) -> frozenset[str]:
+        """Those places of ``targets`` by which it jumps a limited number of times only, whatever happens."""
+        return frozenset()
+
+    def waits(self) -> bool:
+        """Whether it lets time pass on the call, so that a loop with it in it does not spin."""
+        return False
+
+    def flow_ids(self) -> dict[str, UUID]:
+        """Stored flows that it names, by place; the zero UUID means none."""
+        return {}
+
+    def languages(self) -> dict[str, str]:
+        """BCP 47 tags of languages to be spoken, by place."""
+        return {}
+
+    def urls(self) -> dict[str, str]:
+        """Addresses (http, https) that will be fetched or called on the customer's behalf, by place."""
+        return {}
+
+    def inner(self) -> Mapping[str, Sequence[Action]]:
+        """The lists of actions in its ``nested`` options, by place."""
+        option = getattr(self, "option", None)
+        return {f"option.{name}": getattr(option, name) for name in self.nested}
 
     async def prepare(self, media: Media) -> None:
         """Make ready what ``run`` will need, while the action before still plays."""

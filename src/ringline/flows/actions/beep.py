@@ -24,3 +24,6 @@ class Beep(Action):
 
     async def prepare(self, media: Media) -> None:
         await media.beep()
+
+    def waits(self) -> bool:
+        return True

@@ -31,6 +31,9 @@ class Branch(Action):
 
     type: Literal["branch"]
     option: BranchOptions
+    needs_call = False
+    fatal = True
+    goes_on = False
 
     async def run(self, context: Context) -> Result:
         name = self.option.variable or DIGITS
@@ -41,3 +44,7 @@ class Branch(Action):
     def targets(self) -> dict[str, UUID]:
         places = {f"option.target_ids.{value}": target for value, target in self.option.target_ids.items()}
         return {"option.default_target_id": self.option.default_target_id, **places}
+
+    def bounded_targets(self) -> frozenset[str]:
+        # the variable is empty from then on
+        return frozenset(f"option.target_ids.{value}" for value in self.option.target_ids if value)

@@ -49,6 +49,9 @@ class Call(Action):
 
     type: Literal["call"]
     option: CallOptions
+    needs_call = False
+    fatal = True
+    nested = ("actions",)
 
     async def run(self, context: Context) -> Result:
         option = self.option
@@ -66,3 +69,6 @@ class Call(Action):
             ),
         )
         return Next()
+
+    def flow_ids(self) -> dict[str, UUID]:
+        return {"option.flow_id": self.option.flow_id}

@@ -34,6 +34,8 @@ class Condition(Action):
     """Base of the conditions."""
 
     option: ConditionOptions
+    needs_call = False
+    fatal = True
 
     def decided(self, *, holds: bool) -> Result:
         """The next action when it holds, the target otherwise."""

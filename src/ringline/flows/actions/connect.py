@@ -33,6 +33,7 @@ class Connect(Action):
 
     type: Literal["connect"]
     option: ConnectOptions
+    fatal = True
 
     async def run(self, context: Context) -> Result:
         option = self.option
@@ -43,3 +44,6 @@ class Connect(Action):
             context.leg.hang_up(ended.reason, ended.cause if 0 < ended.cause < 128 else 0)
             return Finish()
         return Next(waited=True)
+
+    def waits(self) -> bool:
+        return True

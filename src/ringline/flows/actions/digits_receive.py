@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from ringline.flows.actions.base import Action, Context, Options
+from ringline.flows.actions.base import MIN_WAIT_MS, Action, Context, Options
 from ringline.flows.engine import Next, Result
 
 DIGITS = "voipbin.call.digits"
@@ -35,6 +35,7 @@ class DigitsReceive(Action):
 
     type: Literal["digits_receive"]
     option: DigitsReceiveOptions
+    changes_variables = True
 
     async def run(self, context: Context) -> Result:
         option = self.option
@@ -43,3 +44,6 @@ class DigitsReceive(Action):
         )
         context.state.variables[DIGITS] = digits
         return Next(waited=True)
+
+    def waits(self) -> bool:
+        return self.option.duration >= MIN_WAIT_MS

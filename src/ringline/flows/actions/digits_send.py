@@ -44,3 +44,6 @@ class DigitsSend(Action):
             self.option.digits, duration_ms=self.option.duration, interval_ms=self.option.interval
         )
         return Next(waited=True)
+
+    def waits(self) -> bool:
+        return True

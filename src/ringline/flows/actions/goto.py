@@ -25,6 +25,8 @@ class Goto(Action):
 
     type: Literal["goto"]
     option: GotoOptions
+    needs_call = False
+    fatal = True
 
     async def run(self, context: Context) -> Result:
         made = context.state.loops.get(str(self.id), 0)
@@ -35,3 +37,6 @@ class Goto(Action):
 
     def targets(self) -> dict[str, UUID]:
         return {"option.target_id": self.option.target_id}
+
+    def bounded_targets(self) -> frozenset[str]:
+        return frozenset({"option.target_id"})

@@ -29,6 +29,8 @@ class Hangup(Action):
 
     type: Literal["hangup"]
     option: HangupOptions = HangupOptions()
+    needs_call = False
+    goes_on = False
 
     async def run(self, context: Context) -> Result:
         context.leg.hang_up(HangupReason(self.option.reason))

@@ -67,3 +67,9 @@ class Play(Action):
 
     async def prepare(self, media: Media) -> None:
         await media.file(self.option.stream_urls[0])
+
+    def waits(self) -> bool:
+        return True
+
+    def urls(self) -> dict[str, str]:
+        return {f"option.stream_urls[{index}]": url for index, url in enumerate(self.option.stream_urls)}

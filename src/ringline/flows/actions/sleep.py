@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ringline.flows.actions.base import Action, Context, Options
+from ringline.flows.actions.base import MIN_WAIT_MS, Action, Context, Options
 from ringline.flows.engine import Next, Result
 
 
@@ -25,3 +25,6 @@ class Sleep(Action):
     async def run(self, context: Context) -> Result:
         await context.leg.wait(self.option.duration / 1000)
         return Next(waited=True)
+
+    def waits(self) -> bool:
+        return self.option.duration >= MIN_WAIT_MS

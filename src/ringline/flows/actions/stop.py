@@ -17,6 +17,8 @@ class Stop(Action):
 
     type: Literal["stop"]
     option: StopOptions = StopOptions()
+    needs_call = False
+    goes_on = False
 
     async def run(self, context: Context) -> Result:
         return Finish()

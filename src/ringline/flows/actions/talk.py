@@ -60,3 +60,9 @@ class Talk(Action):
 
     async def prepare(self, media: Media) -> None:
         await media.speech(self.option.text, self.option.language, self.option.voice_id)
+
+    def waits(self) -> bool:
+        return not self.option.asynchronous
+
+    def languages(self) -> dict[str, str]:
+        return {"option.language": self.option.language}

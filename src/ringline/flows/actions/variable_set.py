@@ -33,6 +33,8 @@ class VariableSet(Action):
 
     type: Literal["variable_set"]
     option: VariableSetOptions
+    needs_call = False
+    changes_variables = True
 
     async def run(self, context: Context) -> Result:
         held = context.state.variables
