@@ -17,8 +17,11 @@ from ringline.storage import Database
 PROMPT_NUMBER = "+15551234567"
 HELD_NUMBER = "+15552222222"
 SOURCE_NUMBER = "+15559876543"
+MENU_SECONDS = 4.0
+"""The longest that a call of the menu lasts: two short prompts, of whichever engine speaks."""
 FAR_PREFIX = "+1999"
 """Numbers that begin so go to the bench's own answering side."""
+FAR_PARTY = {"type": "tel", "target": f"{FAR_PREFIX}0000001"}
 FAR_ADDRESS = "127.0.0.1"
 FAR_PORT = 28210
 CALLER_ADDRESS = "127.0.0.3"
@@ -68,8 +71,8 @@ class Api:
 
     async def provision(self, prompt_url: str, *, held_ms: int) -> UUID:
         """The numbers, flows, providers and routes of the bench; the id of the callers' provider."""
-        await self._answer_with(PROMPT_NUMBER, prompt_actions(prompt_url))
-        await self._answer_with(
+        await self.answer_with(PROMPT_NUMBER, prompt_actions(prompt_url))
+        await self.answer_with(
             HELD_NUMBER,
             [{"type": "answer"}, {"type": "sleep", "option": {"duration": held_ms}}, {"type": "hangup"}],
         )
@@ -85,7 +88,7 @@ class Api:
         await routing.create_route(RouteFields(provider_id=far.id, name="bench", target=FAR_PREFIX))
         return callers.id
 
-    async def _answer_with(self, number: str, actions: list[dict[str, Any]]) -> None:
+    async def answer_with(self, number: str, actions: list[dict[str, Any]]) -> None:
         flow = await self.ask("POST", "/v1.0/flows", {"name": f"bench {number}", "actions": actions})
         listed = await self.ask("GET", "/v1.0/numbers")
         number_id = next(row["id"] for row in listed["result"] if row["number"] == number)
@@ -106,6 +109,33 @@ class Api:
         async with self._database.connect() as connection:
             found = await connection.execute(sa.text(f"SELECT count(*) FROM calls WHERE {where}"))
             return int(found.scalar_one())
+
+
+MENU: list[dict[str, Any]] = [
+    {"type": "answer"},
+    {"type": "talk", "option": {"text": "Press one."}},
+    {"type": "digits_receive", "option": {"duration": 3000, "length": 1}},
+    {
+        "type": "branch",
+        "option": {
+            "default_target_id": "00000000-0000-4000-8000-0000000000b0",
+            "target_ids": {"1": "00000000-0000-4000-8000-0000000000b1"},
+        },
+    },
+    {"type": "hangup", "id": "00000000-0000-4000-8000-0000000000b0", "option": {"reason": "busy"}},
+    {"type": "talk", "id": "00000000-0000-4000-8000-0000000000b1", "option": {"text": "Goodbye."}},
+    {"type": "hangup"},
+]
+"""Six of its actions run for a caller who presses 1."""
+MENU_ACTIONS = 6
+PROMPT_ACTIONS = 3
+CONNECT: list[dict[str, Any]] = [
+    {
+        "type": "connect",
+        "option": {"source": {"type": "tel", "target": SOURCE_NUMBER}, "destinations": [FAR_PARTY]},
+    },
+    {"type": "hangup"},
+]
 
 
 def prompt_actions(prompt_url: str) -> list[dict[str, Any]]:

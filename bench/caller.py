@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SCENARIO = Path(__file__).with_name("sipp") / "call.xml"
+SCENARIOS = Path(__file__).with_name("sipp")
 CALLER_NUMBER = "+15550001000"
 PROMPT_SECONDS = 0.5
 SLOW_SECONDS = 1.0
@@ -37,6 +37,10 @@ class Target:
     address: str = "127.0.0.1"
     local_address: str = "127.0.0.1"
     provider: str = "00000000-0000-0000-0000-000000000000"
+    scenario: str = "call"
+    """What the caller does: ``sipp/<scenario>.xml``."""
+    lasts_seconds: float = PROMPT_SECONDS
+    """How long a call lasts from its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +75,15 @@ async def call(
     rate: int,
     calls: int,
     exact: bool = False,
-    hold_seconds: float = PROMPT_SECONDS,
+    hold_seconds: float | None = None,
     port: int = 28200,
 ) -> Outcome:
     """Place ``calls`` calls at ``rate`` a second and wait until all have ended.
 
     ``exact`` times every message to the microsecond, which costs SIPp a line per message; without it set-up times
-    are whole milliseconds.
+    are whole milliseconds. ``hold_seconds`` is for calls that last longer than the target says.
     """
+    hold_seconds = target.lasts_seconds if hold_seconds is None else hold_seconds
     sipp = shutil.which("sipp")
     if sipp is None:
         raise SippFailed("SIPp is missing: install Debian's package sip-tester")
@@ -90,7 +95,7 @@ async def call(
         arguments = [
             sipp,
             f"{target.address}:{target.port}",
-            *("-sf", str(SCENARIO), "-s", target.service),
+            *("-sf", str(SCENARIOS / f"{target.scenario}.xml"), "-s", target.service),
             *("-i", target.local_address, "-p", str(port), "-mi", target.local_address),
             *("-key", "caller", CALLER_NUMBER, "-key", "provider", target.provider),
             *("-m", str(calls), "-r", str(rate), "-l", str(calls)),

@@ -129,6 +129,10 @@ class Instance:
                 return pid
         return self.pids["controller"]
 
+    async def asterisk(self, command: str) -> None:
+        """Run a command in Asterisk's console. Raises ``InstanceFailed``."""
+        await asyncio.to_thread(_docker, "exec", f"{PROJECT}-asterisk-1", "asterisk", "-rx", command)
+
     def keep_logs(self) -> None:
         """Write what the containers said to ``var/bench/<service>.log``."""
         for service in self.pids:

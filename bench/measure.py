@@ -9,10 +9,22 @@ import platform
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from uuid import UUID
 
 from bench import background, usage
-from bench.api import CALLER_ADDRESS, HELD_NUMBER, PROMPT_NUMBER, Api
+from bench.api import (
+    CALLER_ADDRESS,
+    CONNECT,
+    FAR_ADDRESS,
+    FAR_PORT,
+    HELD_NUMBER,
+    MENU,
+    MENU_SECONDS,
+    PROMPT_NUMBER,
+    Api,
+)
 from bench.caller import Target, call
+from bench.far_side import FarSide
 from bench.holding import held_ms, hold
 from bench.instance import PROMPT_ADDRESS, Instance, alone
 from bench.placing import place
@@ -27,7 +39,11 @@ LABELS = {
     "plain": "plain dialplan",
     "ringline": "Ringline",
     "edge": "Ringline behind Kamailio",
+    "menu": "menu: talk, digits_receive, branch, talk",
+    "dial": "two parties, dialplan's Dial()",
+    "connect": "two parties, Ringline's connect",
 }
+DIALPLAN = ("plain", "dial")
 WRITE_SECONDS = 0.4
 """Records are written shortly after a call: their cost belongs to the run before."""
 
@@ -92,7 +108,8 @@ class Bench:
             await self._hold(api)
             await self._steady(api)
             await self._place(api, prompts.url)
-            await self._search(api)
+            await self._search(api, self._results.ways)
+            await self._others(api, str(provider))
             await self._count(api)
         finally:
             await api.close()
@@ -157,13 +174,42 @@ class Bench:
         self._loads.append((time.monotonic() - began, watch.load()))
         await api.drained()
 
-    async def _search(self, api: Api) -> None:
+    async def _others(self, api: Api, provider: str) -> None:
+        """Calls of other kinds: a menu, and two parties connected, beside the dialplan's ``Dial()``."""
+        plan, asterisk = self._plan, self._instance.port("ASTERISK_SIP")
+        await api.answer_with(HELD_NUMBER, MENU)
+        await api.answer_with(PROMPT_NUMBER, CONNECT)
+        await self._instance.asterisk("module load app_dial.so")
+        domain = self._instance["RINGLINE_SIP_DOMAIN"]
+        self._targets |= {
+            "menu": Target("menu", HELD_NUMBER, asterisk, scenario="menu", lasts_seconds=MENU_SECONDS),
+            "dial": Target("dial", f"dial-{domain}", asterisk, scenario="connect"),
+            "connect": Target("connect", PROMPT_NUMBER, asterisk, provider=provider, scenario="connect"),
+        }
+        others = self._results.others = {key: Way(key, LABELS[key]) for key in ("menu", "dial", "connect")}
+        far = FarSide(FAR_ADDRESS, FAR_PORT)
+        far.start()
+        try:
+            for key, rate in (
+                ("menu", plan.steady_rate),
+                ("dial", plan.pair_rate),
+                ("connect", plan.pair_rate),
+            ):
+                # the first calls render the prompts and load what was not used yet
+                await call(self._targets[key], rate=10, calls=20)
+                await api.drained()
+                self._say(f"{rate} calls/s: {LABELS[key]}")
+                others[key].steady.append(await self._probe(api, key, rate, plan.steady_seconds, exact=True))
+            await self._search(api, {key: others[key] for key in ("dial", "connect")})
+        finally:
+            far.close()
+
+    async def _search(self, api: Api, ways: dict[str, Way]) -> None:
         """Turn by turn, so that a machine that grows slower does so for everybody."""
         plan = self._plan
         deadline = time.monotonic() + plan.search_seconds
         searches = {
-            key: Search(start=self._guess(way), max_probes=plan.max_probes)
-            for key, way in self._results.ways.items()
+            key: Search(start=self._guess(way), max_probes=plan.max_probes) for key, way in ways.items()
         }
         while time.monotonic() < deadline:
             rates = {
@@ -175,12 +221,12 @@ class Bench:
                 probe = await self._probe(api, key, rate, plan.probe_seconds)
                 outcome = probe.outcome
                 searches[key].record(rate, works=outcome.works)
-                way = self._results.ways[key]
+                way = ways[key]
                 way.probes.append(probe)
                 self._say(f"{rate} calls/s {way.label}: {outcome.failure_share:.2%} failed")
                 await asyncio.sleep(0.5 if outcome.works else 2.0)
         for key, search in searches.items():
-            way = self._results.ways[key]
+            way = ways[key]
             way.best_rate, way.settled = search.best, search.settled
 
     def _guess(self, way: Way) -> int:
@@ -199,18 +245,20 @@ class Bench:
         after = self._cpu()
         self._loads.append((time.monotonic() - began, watch.load()))
         self._note_calls(key, outcome.calls - outcome.failed)
-        if key != "plain":
+        if key not in DIALPLAN:
             await api.drained()
         return Probe(outcome, {name: after[name] - before[name] for name in after})
 
     def _note_calls(self, key: str, calls: int) -> None:
-        if key != "plain":
+        if key not in DIALPLAN:
             self._results.ringline_calls += calls
 
     async def _count(self, api: Api) -> None:
-        """Every call that ended well has its record."""
+        """Every call that ended well has its record; the second leg of a connection is a call of its own."""
         await api.drained()
-        self._results.records = await api.count("status = 'hangup' AND hangup_reason = 'normal'")
+        self._results.records = await api.count(
+            f"status = 'hangup' AND hangup_reason = 'normal' AND master_call_id = '{UUID(int=0)}'"
+        )
 
     def _ours(self) -> list[int]:
         return [os.getpid(), *(self._instance.keepers or self._instance.pids.values())]

@@ -27,6 +27,8 @@ class Plan:
     """What is not found by then is reported as it stands."""
     place_rate: int
     place_seconds: float
+    pair_rate: int
+    """The rate at which connected calls are compared: each is two."""
     held_calls: int
     held_rate: int
     held_settle_seconds: float
@@ -45,6 +47,7 @@ FULL = Plan(
     search_seconds=135.0,
     place_rate=50,
     place_seconds=22.0,
+    pair_rate=25,
     held_calls=500,
     held_rate=100,
     held_settle_seconds=3.0,
@@ -63,6 +66,7 @@ QUICK = Plan(
     search_seconds=12.0,
     place_rate=25,
     place_seconds=4.0,
+    pair_rate=10,
     held_calls=100,
     held_rate=50,
     held_settle_seconds=1.0,

@@ -25,7 +25,13 @@ def render(results: Results) -> str:
         *_verdict(results),
     ]
     if results.ways:
-        parts += [f"![rates, set-up times and CPU]({CHART})", "", *_ways(results), *_others(results)]
+        parts += [
+            f"![rates, set-up times and CPU]({CHART})",
+            "",
+            *_ways(results),
+            *_kinds(results),
+            *_others(results),
+        ]
         parts += _probes(results)
     parts += _load(results)
     return "\n".join(parts).rstrip() + "\n"
@@ -116,6 +122,47 @@ def _times(found: Percentiles | None) -> str:
     return "-" if found is None else f"{found.p50:.1f} / {found.p95:.1f} / {found.p99:.1f}"
 
 
+def _kinds(results: Results) -> list[str]:
+    """Calls of other kinds."""
+    if not results.others:
+        return []
+    rows = [
+        (
+            way.label,
+            str(way.steady[0].outcome.rate) if way.steady else "-",
+            _times(way.setup()),
+            "-" if way.key == "dial" else _cpu(way, "controller"),
+            _cpu(way, "asterisk"),
+            _rate(way) if way.probes else "not searched",
+        )
+        for way in results.others.values()
+    ]
+    dial, connect = results.others.get("dial"), results.others.get("connect")
+    share = ""
+    if dial is not None and connect is not None and dial.best_rate and connect.best_rate:
+        share = f" Ringline bridges {connect.best_rate / dial.best_rate:.2f} of what the dialplan does."
+    return [
+        "## Calls of other kinds",
+        "",
+        "A menu: a prompt, a digit that the caller presses (SIP INFO) while it plays, a branch, a second prompt,"
+        " hang-up: six actions, the snapshot stored at each. Two parties: the caller rings in, the called party"
+        " answers at once, they talk for half a second, the caller hangs up." + share,
+        "",
+        *_table(
+            (
+                "what handles the call",
+                "calls/s",
+                "set-up p50 / p95 / p99, ms",
+                "controller CPU s / 1000",
+                "Asterisk CPU s / 1000",
+                "highest rate, calls/s",
+            ),
+            rows,
+        ),
+        "",
+    ]
+
+
 def _others(results: Results) -> list[str]:
     lines = ["## Calls placed, calls held, records", ""]
     if (placed := results.placed) is not None:
@@ -142,7 +189,9 @@ def _others(results: Results) -> list[str]:
 
 def _probes(results: Results) -> list[str]:
     rows = []
-    for way in results.ways.values():
+    for way in (*results.ways.values(), *results.others.values()):
+        if not way.probes:
+            continue
         tried = ", ".join(
             f"{probe.outcome.rate}: {probe.outcome.failure_share:.2%}"
             + (" (caller lagged)" if probe.outcome.lagged else "")

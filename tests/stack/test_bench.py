@@ -53,6 +53,19 @@ async def test_a_quick_run_measures_everything(tmp_path: Path) -> None:
     assert float(rows["Ringline"][3].split()[0]) > 0.1
     assert float(rows["Ringline behind Kamailio"][5].split()[0]) > 0
 
+    kinds = {
+        cells[0]: cells[1:]
+        for line in report.splitlines()
+        if line.startswith("| ")
+        and len(cells := [cell.strip() for cell in line.strip("| ").split(" | ")]) == 6
+    }
+    menu = kinds["menu: talk, digits_receive, branch, talk"]
+    assert float(menu[2].split()[0]) > 0.1, "the controller's CPU for a menu"
+    for name in ("two parties, dialplan's Dial()", "two parties, Ringline's connect"):
+        p50, p95, p99 = (float(value) for value in kinds[name][1].split(" / "))
+        assert 0 < p50 <= p95 <= p99, f"{name}: {kinds[name]}"
+        assert re.fullmatch(rf"{_NUMBER}( or more)?", kinds[name][4]), f"{name}: {kinds[name]}"
+
     placed = re.search(rf"p50 / p95 / p99 {_NUMBER} / {_NUMBER} / {_NUMBER} ms.*Refused 0, lost 0", report)
     assert placed is not None, report
     held = re.search(rf"(\d+) calls held at once: .* MB, (-?{_NUMBER}) KB for each", report)

@@ -128,13 +128,24 @@ async def test_the_far_side_answers_and_knows_when_an_invite_came() -> None:
 
 def test_goals_are_judged_by_their_limits() -> None:
     found = results()
-    assert [goal.met for goal in found.goals()] == [True, True, False, True]
+    assert [goal.met for goal in found.goals()] == [True, True, False, True, None]
     found.ways["ringline"].best_rate = 340
     assert found.goals()[0].met is False
     found.ways["plain"].settled = False
     assert found.goals()[0].met is None
     found.placed = Placed(50, 100, 1, 0, [1.0], [1.0])
     assert found.goals()[2].met is False
+
+
+def test_what_one_more_action_costs() -> None:
+    found = results()
+    prompt = found.ways["ringline"].per_1000("controller")
+    probe = found.ways["ringline"].steady[0]
+    dear = {**probe.cpu, "controller": (prompt + 0.9) * probe.outcome.calls / 1000}
+    found.others["menu"] = Way("menu", "menu", steady=[Probe(probe.outcome, dear)])
+    # three actions more for 0.9 ms more
+    assert found.action_ms() == pytest.approx(0.3)
+    assert "0.30 ms" in report.render(found)
 
 
 def test_a_busy_machine_is_not_judged(tmp_path: Path) -> None:
