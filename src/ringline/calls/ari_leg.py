@@ -171,6 +171,15 @@ class AriLeg:
         self._check()
         return await self._owner.connector.connect(self, wanted)
 
+    def note(self, what: str, detail: str = "") -> None:
+        pass
+
+    def hush(self) -> None:
+        """End at once whatever plays: the request is on its way when this returns."""
+        for playback in list(self._playbacks.values()):
+            if not playback.done.done():
+                self._stop(playback)
+
     def hang_up(self, reason: HangupReason = HangupReason.NORMAL, cause: int = 0) -> None:
         self._owner.hang_up(self.call, cause or SIP_CAUSE_OF_REASON[reason])
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -38,6 +38,17 @@ _GONE = (404, 409, 422)
 """What Asterisk answers where the bridge or the channel's place in it is gone already."""
 
 
+class Comfort(Protocol):
+    """What the caller hears until somebody answers (``calls.ringback``)."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None:
+        """Silence, in requests sent before this returns: the caller goes into a bridge next."""
+
+    def open_early(self) -> None: ...
+
+
 class Connections:
     """Every connection there is (``calls.switchboard.Connector``)."""
 
@@ -62,12 +73,18 @@ class Connections:
         if len(leg.call.chained_call_ids) + len(wanted.destinations) > MAX_CHAINED:
             raise LegError("TOO_MANY_CALLS", f"a call can have {MAX_CHAINED} legs at most")
         orders = self._ordering.orders_from(leg.call, wanted.source, wanted.destinations, wanted.anonymous)
-        connection = Connection(
-            self._client, self._switchboard, leg, self._bridges, early_media=wanted.early_media
-        )
-        return await connection.run([self._place(leg.call, order, connection) for order in orders])
+        connection = self.open(leg, early_media=wanted.early_media)
+        return await connection.run([self.place(leg.call, order, connection) for order in orders])
 
-    def _place(self, caller: Call, order: Order, connection: Connection) -> Callable[[], Call]:
+    def open(self, leg: AriLeg, *, early_media: bool = False, comfort: Comfort | None = None) -> Connection:
+        """A connection to be run. ``comfort`` is heard in place of our ringback."""
+        return Connection(
+            self._client, self._switchboard, leg, self._bridges, early_media=early_media, comfort=comfort
+        )
+
+    def place(self, caller: Call, order: Order, connection: Connection) -> Callable[[], Call]:
+        """What places one leg of a connection."""
+
         def place() -> Call:
             call = self._ordering.record(caller.customer_id, order, master=caller.id)
             caller.chained_call_ids.append(call.id)
@@ -95,6 +112,7 @@ class Connection:
         bridges: Bridges,
         *,
         early_media: bool,
+        comfort: Comfort | None = None,
     ) -> None:
         self.bridge_id = bridge_name("connect")
         self.early_media = early_media
@@ -104,7 +122,7 @@ class Connection:
         self._key = str(caller.call.id)
         self._bridges = bridges
         bridges.own(self.bridge_id, self.lost)
-        self._ringback = Ringback(client, caller)
+        self._ringback: Comfort = comfort or Ringback(client, caller)
         self._first: Call | None = None
         self._legs: dict[Call, None] = {}
         self._early: Call | None = None
@@ -132,6 +150,11 @@ class Connection:
             return self._result()
         finally:
             self._close()
+
+    @property
+    def winner(self) -> Call | None:
+        """The leg that was answered."""
+        return self._winner
 
     def lost(self) -> None:
         """The bridge is gone: end the conversation; the caller's flow goes on."""

@@ -90,6 +90,9 @@ class Leg(Protocol):
         Raises ``LegError`` where the two cannot be brought together, ``RinglineError`` where nobody can be called.
         """
 
+    def note(self, what: str, detail: str = "") -> None:
+        """Put something on the trace of a leg that keeps one, where an action has no service to do it with."""
+
     def hang_up(self, reason: HangupReason = HangupReason.NORMAL, cause: int = 0) -> None:
         """Ask for the end of the call. Idempotent; the record is made when the channel is gone.
 

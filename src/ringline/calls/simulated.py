@@ -139,6 +139,9 @@ class SimulatedLeg:
         self._note("disconnected")
         return Connected(True, HangupReason.NORMAL, int(Cause.NORMAL_CLEARING))
 
+    def note(self, what: str, detail: str = "") -> None:
+        self._note(what, detail)
+
     def hang_up(self, reason: HangupReason = HangupReason.NORMAL, cause: int = 0) -> None:
         if self.call.ending:
             return

@@ -114,6 +114,11 @@ class Switchboard:
         line = self._lines.get(call_id)
         return None if line is None else line.call
 
+    def leg_of(self, call_id: UUID) -> AriLeg | None:
+        """The leg of a call while it lasts."""
+        line = self._lines.get(call_id)
+        return None if line is None else line.leg
+
     def calls(self) -> list[Call]:
         """Every live call."""
         return [line.call for line in self._lines.values()]
