@@ -9,6 +9,7 @@ import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
+from uuid import UUID
 
 import structlog
 import uvloop
@@ -50,6 +51,8 @@ from ringline.errors import RinglineError
 from ringline.flows import http as flows_http
 from ringline.flows import store as flow_store
 from ringline.flows.actions import Services
+from ringline.flows.activeflows import Activeflows
+from ringline.flows.activeflows_http import activeflow_routes
 from ringline.flows.calling import FlowCalls
 from ringline.flows.definitions import FlowDefinitions
 from ringline.flows.service import FlowService
@@ -129,10 +132,16 @@ class Controller:
             self.ordering,
         )
         self.flows.services = Services(calls=FlowCalls(self.definitions, self.flows, self.calls))
+        self.activeflows = Activeflows(self.database, self.journal, self.flows, self._hang_up)
         self.idempotency = DatabaseIdempotency(self.database)
         self.readiness = Readiness()
         self._closing: list[tuple[str, Close]] = []
         self._reload: asyncio.Task[None] | None = None
+
+    def _hang_up(self, call_id: UUID) -> None:
+        call = self.switchboard.live(call_id)
+        if call is not None:
+            self.switchboard.hang_up(call)
 
     async def start(self) -> None:
         """Start every part; what was started is stopped again by ``close`` even when a later one fails."""
@@ -229,6 +238,7 @@ class Controller:
                 self.calls, self.flows, self.definitions, self.media.check_language, check_url
             ),
             *flows_http.routes(self.definitions, self.media.check_language, check_url),
+            *activeflow_routes(self.activeflows),
             *number_routes(NumberService(database, self.numbers, self.definitions.exists)),
             *billing_routes(BillingService(database)),
         ]

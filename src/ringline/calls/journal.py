@@ -69,6 +69,7 @@ class Journal:
         self._calls: dict[UUID, Call] = {}
         self._writing: dict[UUID, Call] = {}
         self._flows: dict[UUID, FlowRecord] = {}
+        self._writing_flows: dict[UUID, FlowRecord] = {}
         self._disowned: set[UUID] = set()
         self._states: dict[UUID, Call] = {}
         self._rewrite_at = 0.0
@@ -113,6 +114,10 @@ class Journal:
     def pending(self, call_id: UUID) -> Call | None:
         """A call whose last change has not reached PostgreSQL."""
         return self._calls.get(call_id) or self._writing.get(call_id)
+
+    def pending_flow(self, flow_id: UUID) -> FlowRecord | None:
+        """An activeflow whose last change has not reached PostgreSQL."""
+        return self._flows.get(flow_id) or self._writing_flows.get(flow_id)
 
     async def start(self) -> None:
         self._tasks = [
@@ -167,6 +172,7 @@ class Journal:
                 break
             # until it is committed the row is older than the call
             self._writing = {call.id: call for call in calls}
+            self._writing_flows = {flow.id: flow for flow in flows}
             for call in calls:
                 del self._calls[call.id]
             for flow in flows:
@@ -179,7 +185,7 @@ class Journal:
                 self._flows = {flow.id: flow for flow in flows} | self._flows
                 raise
             finally:
-                self._writing = {}
+                self._writing, self._writing_flows = {}, {}
         self._rest()
 
     def _rest(self) -> None:

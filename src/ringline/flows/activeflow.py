@@ -25,6 +25,7 @@ class ActiveflowStatus(StrEnum):
 class Activeflow:
     """The flow was copied when this was made; later edits do not touch it.
 
+    ``reason`` is why it ended, a code; ``message`` the same as a sentence, where there is more to say.
     ``generation`` counts from a call that nobody's flow placed; ``placed`` counts the calls that this flow placed.
     """
 
@@ -36,10 +37,13 @@ class Activeflow:
     snapshot: Snapshot = field(default_factory=Snapshot)
     status: ActiveflowStatus = ActiveflowStatus.NONE
     reason: str = ""
+    message: str = ""
     reference_type: str = "call"
     reference_id: UUID = ZERO
+    reference_activeflow_id: UUID = ZERO
     on_complete_flow_id: UUID = ZERO
     tm_update: datetime | None = None
+    tm_delete: datetime | None = None
     stored: bool = False
     generation: int = 0
     placed: int = 0
@@ -53,12 +57,15 @@ class Activeflow:
             "status": self.status.value,
             "reason": self.reason,
             "reference_type": self.reference_type,
+            "message": self.message,
             "reference_id": self.reference_id,
+            "reference_activeflow_id": self.reference_activeflow_id,
             "on_complete_flow_id": self.on_complete_flow_id,
             "actions": self.actions,
             "snapshot": self.snapshot.as_json(),
             "tm_create": self.tm_create,
             "tm_update": self.tm_update,
+            "tm_delete": self.tm_delete,
         }
 
     def lookup(self, call: Call | None) -> Lookup:
@@ -80,6 +87,8 @@ class Activeflow:
                     "flow_id": str(self.flow_id),
                     "reference_type": self.reference_type,
                     "reference_id": str(self.reference_id),
+                    "reference_activeflow_id": str(self.reference_activeflow_id),
+                    "complete_count": "0",
                 }.get(what, "")
             case ["voipbin", "call", "id"] if call is not None:
                 return str(call.id)

@@ -87,7 +87,7 @@ class FlowCalls:
             destinations=wanted.destinations,
             anonymous=wanted.anonymous,
             prepare=prepare,
-            chained=wanted.chained,
+            chained=wanted.chained and not parent.ended,
             start=Start.ON_RINGING if wanted.early else Start.ON_ANSWER,
         )
 

@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 import orjson
 from sqlalchemy import Row
 
-from ringline.errors import NotFound
+from ringline.calls.call import ZERO
+from ringline.errors import InvalidArgument, NotFound
 from ringline.flows import store
 from ringline.flows.snapshot import RawAction
 from ringline.http import Page, PageQuery, page_of, page_statement, utc_now
@@ -18,6 +19,9 @@ from ringline.storage import Database
 MAX_CACHED_BYTES = 16 * 1024 * 1024
 """Of all flows kept in memory, as JSON; in memory they take some five times as much."""
 
+MAX_COMPLETIONS = 50_000
+"""Flows with a flow on completion that are remembered."""
+
 
 class FlowDefinitions:
     """Stored flows. What a call may need again is kept in memory until it is changed."""
@@ -25,6 +29,7 @@ class FlowDefinitions:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._cache = _Cache()
+        self._completions: dict[tuple[UUID, UUID], UUID] = {}
 
     async def actions(self, customer_id: UUID, flow_id: UUID) -> list[RawAction]:
         """A flow's actions. Raises ``NotFound`` for an unknown flow and another customer's alike."""
@@ -34,10 +39,22 @@ class FlowDefinitions:
         generation = self._cache.generation
         row = await self.get(customer_id, flow_id)
         actions = cast("list[RawAction]", row.actions)
+        self._note_completion((customer_id, flow_id), row.on_complete_flow_id)
         # what was read before a change would be kept for ever
         if generation == self._cache.generation:
             self._cache.put((customer_id, flow_id), actions)
         return actions
+
+    def on_complete(self, customer_id: UUID, flow_id: UUID) -> UUID:
+        """The flow to run on completion of one whose ``actions`` were just read; zero: none."""
+        return self._completions.get((customer_id, flow_id), ZERO)
+
+    def _note_completion(self, key: tuple[UUID, UUID], on_complete: UUID) -> None:
+        self._completions.pop(key, None)
+        if on_complete != ZERO:
+            self._completions[key] = on_complete
+            if len(self._completions) > MAX_COMPLETIONS:
+                del self._completions[next(iter(self._completions))]
 
     async def exists(self, customer_id: UUID, flow_id: UUID) -> bool:
         """Whether the customer has such a flow."""
@@ -60,6 +77,15 @@ class FlowDefinitions:
             rows = (await connection.execute(statement)).all()
         return page_of(rows, query, build)
 
+    async def check_completion(self, customer_id: UUID, flow_id: UUID, *, of: UUID | None = None) -> None:
+        """Whether a flow can be that on completion (of the flow ``of``). Raises ``NotFound``, ``InvalidArgument``."""
+        if flow_id == ZERO:
+            return
+        if flow_id == of:
+            raise InvalidArgument("on_complete_flow_id: a flow cannot be its own flow on completion")
+        if not await self.exists(customer_id, flow_id):
+            raise NotFound(f"on_complete_flow_id: there is no flow {flow_id}", reason="FLOW_NOT_FOUND")
+
     async def create(self, customer_id: UUID, fields: dict[str, Any]) -> Row[Any]:
         row = {"id": uuid4(), "customer_id": customer_id, "tm_create": utc_now(), **fields}
         async with self._database.begin() as connection:
@@ -75,6 +101,7 @@ class FlowDefinitions:
         finally:
             # a commit whose answer was lost may have happened
             self._cache.drop((customer_id, flow_id))
+            self._completions.pop((customer_id, flow_id), None)
         return _found(row, flow_id)
 
     async def delete(self, customer_id: UUID, flow_id: UUID) -> Row[Any]:

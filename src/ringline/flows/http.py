@@ -7,10 +7,12 @@ from uuid import UUID
 
 from pydantic import Field
 
+from ringline.calls.call import ZERO
 from ringline.errors import NotFound
 from ringline.flows.actions import AnyAction
 from ringline.flows.check import MAX_ACTIONS, LanguageCheck, UrlCheck, checked
 from ringline.flows.definitions import FlowDefinitions
+from ringline.flows.detached import MAX_COMPLETIONS
 from ringline.http import Page, PageQuery, Request, RequestModel, ResponseModel, Route, Timestamp
 
 
@@ -20,6 +22,11 @@ class CreateFlow(RequestModel):
     name: str = Field(default="", max_length=255)
     detail: str = Field(default="", max_length=1024)
     actions: list[AnyAction] = Field(max_length=MAX_ACTIONS, description="What happens, in order.")
+    on_complete_flow_id: UUID = Field(
+        default=ZERO,
+        description="A flow to run, without a call, when one that runs this flow has ended. Chains of such flows"
+        f" end after {MAX_COMPLETIONS}.",
+    )
 
 
 class UpdateFlow(RequestModel):
@@ -28,6 +35,9 @@ class UpdateFlow(RequestModel):
     name: str | None = Field(default=None, max_length=255)
     detail: str | None = Field(default=None, max_length=1024)
     actions: list[AnyAction] | None = Field(default=None, max_length=MAX_ACTIONS)
+    on_complete_flow_id: UUID | None = Field(
+        default=None, description="A flow to run when one that runs this flow has ended; the zero UUID: none."
+    )
 
 
 class FlowView(ResponseModel):
@@ -58,7 +68,13 @@ def routes(
     async def create(request: Request[CreateFlow, None]) -> FlowView:
         body = request.body
         actions = checked(body.actions, check_language, check_url)
-        fields = {"name": body.name, "detail": body.detail, "actions": actions}
+        await flows.check_completion(request.customer_id, body.on_complete_flow_id)
+        fields = {
+            "name": body.name,
+            "detail": body.detail,
+            "actions": actions,
+            "on_complete_flow_id": body.on_complete_flow_id,
+        }
         return view(await flows.create(request.principal.customer_id, fields))
 
     async def listing(request: Request[None, PageQuery]) -> Page[FlowView]:
@@ -70,8 +86,14 @@ def routes(
     async def update(request: Request[UpdateFlow, None]) -> FlowView:
         body = request.body
         changes: dict[str, Any] = {
-            name: value for name in ("name", "detail") if (value := getattr(body, name)) is not None
+            name: value
+            for name in ("name", "detail", "on_complete_flow_id")
+            if (value := getattr(body, name)) is not None
         }
+        if body.on_complete_flow_id is not None:
+            await flows.check_completion(
+                request.customer_id, body.on_complete_flow_id, of=request.path["flow_id"]
+            )
         if body.actions is not None:
             changes["actions"] = checked(body.actions, check_language, check_url)
         return view(await flows.update(request.principal.customer_id, request.path["flow_id"], changes))
@@ -89,6 +111,7 @@ def routes(
             tags=tags,
             body=CreateFlow,
             response=FlowView,
+            errors=(NotFound,),
             idempotent=True,
         ),
         Route(

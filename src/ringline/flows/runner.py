@@ -8,6 +8,7 @@ from uuid import UUID
 
 import structlog
 
+from ringline.calls.absent import AbsentLeg
 from ringline.calls.call import ActionFailure
 from ringline.calls.leg import Leg, LegError, LegGone
 from ringline.clock import Clock
@@ -33,7 +34,7 @@ class Observer(Protocol):
         """Before each action begins, and at the end: the snapshot is to be stored."""
 
     def action_done(self, kind: str, result: str, seconds: float) -> None:
-        """An action ended; ``result`` is ``ok``, ``failed`` or ``gone``."""
+        """An action ended; ``result`` is ``ok``, ``failed``, ``gone`` (the call ended) or ``skipped`` (no call)."""
 
 
 class Runner:
@@ -87,7 +88,7 @@ class Runner:
         except LegGone:
             reason = "hangup"
         except engine.FlowError as error:
-            reason = error.reason
+            reason, flow.message = error.reason, flow.message or error.message[:500]
             log.warning(
                 "flow_stopped", call_id=str(self._leg.call.id), reason=error.reason, why=error.message
             )
@@ -122,8 +123,11 @@ class Runner:
 
     async def _execute(self, raw: RawAction) -> engine.Result:
         began = self._clock.monotonic()
-        outcome = "failed"
+        outcome, reason, message = "failed", "", ""
         try:
+            if isinstance(self._leg, AbsentLeg) and kinds()[raw["type"]].needs_call:
+                outcome = "skipped"
+                return engine.Next()
             result = await self._ready(raw).run(self._context(raw))
             outcome = "ok"
         except LegGone:
@@ -132,17 +136,22 @@ class Runner:
         except asyncio.CancelledError:
             outcome = "gone"
             raise
-        except engine.FlowError:
+        except engine.FlowError as error:
+            reason, message = error.reason, error.message
             raise
         except (ActionFailed, LegError, RinglineError) as error:
+            reason, message = error.reason, error.message
             self._failed(raw, error.reason, error.message)
         except Exception as error:
             log.exception("action_crashed", call_id=str(self._leg.call.id), action=raw["type"])
-            self._failed(raw, "INTERNAL", f"the action failed: {type(error).__name__}")
+            reason, message = "INTERNAL", f"the action failed: {type(error).__name__}"
+            self._failed(raw, reason, message)
         else:
             return result
         finally:
-            self._observer.action_done(raw["type"], outcome, self._clock.monotonic() - began)
+            seconds = self._clock.monotonic() - began
+            self._activeflow.snapshot.done(raw, seconds, outcome, reason, message)
+            self._observer.action_done(raw["type"], outcome, seconds)
         return engine.Next()
 
     def _failed(self, raw: RawAction, reason: str, message: str) -> None:
@@ -178,6 +187,8 @@ class Runner:
         """
         self._stop_preparing()
         snapshot = self._activeflow.snapshot
+        if isinstance(self._leg, AbsentLeg):
+            return
         if snapshot.current is not None and snapshot.current["type"] in preparation.INSTANT:
             return
         upcoming = engine.upcoming(self._activeflow.actions, snapshot)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections.abc import Iterator
+from typing import Final
 from uuid import UUID, uuid4
 
 import structlog
@@ -18,10 +21,14 @@ from ringline.flows import metrics, preparation
 from ringline.flows.actions import Media, Services
 from ringline.flows.activeflow import Activeflow, ActiveflowStatus
 from ringline.flows.definitions import FlowDefinitions
+from ringline.flows.detached import DetachedFlows
 from ringline.flows.runner import Runner
 from ringline.flows.snapshot import RawAction, Snapshot
 
 log = structlog.get_logger(__name__)
+
+STOP_SECONDS: Final = 2.0
+"""How long a request to stop a flow waits until it has ended."""
 
 
 class FlowService:
@@ -36,6 +43,8 @@ class FlowService:
         self._running: dict[UUID, asyncio.Task[None]] = {}
         self._active: dict[UUID, Activeflow] = {}
         self._preparing: set[asyncio.Task[None]] = set()
+        self._detached = DetachedFlows(self, definitions, journal, media, clock)
+        self.start_detached = self._detached.start
         self.services: Services | None = None
 
     # executions
@@ -54,6 +63,7 @@ class FlowService:
             flow_id=flow_id,
             actions=actions,
             snapshot=Snapshot(variables=dict(variables)),
+            on_complete_flow_id=self._definitions.on_complete(customer_id, flow_id),
             tm_create=self._clock.now(),
         )
 
@@ -75,8 +85,19 @@ class FlowService:
         return None if activeflow is None else activeflow.snapshot.current
 
     def active(self, call_id: UUID) -> Activeflow | None:
-        """What runs on a live call."""
-        return self._active.get(call_id)
+        """What runs on a live call, or where there would be one."""
+        return self._active.get(call_id) or self._detached.of_call(call_id)
+
+    def live(self) -> Iterator[Activeflow]:
+        """Every flow that has not ended, begun or not."""
+        return itertools.chain(self._waiting.values(), self._active.values(), self._detached.live())
+
+    async def stopped(self, activeflow: Activeflow) -> None:
+        """End a flow that has no call, or wait (shortly) until the one whose call was hung up has ended."""
+        await self._detached.stop(activeflow.id)
+        task = self._running.get(activeflow.reference_id)
+        if task is not None and self._active.get(activeflow.reference_id) is activeflow:
+            await asyncio.wait({task}, timeout=STOP_SECONDS)
 
     def call_ready(self, call: Call, leg: AriLeg) -> None:
         self.start(call, leg)
@@ -91,7 +112,7 @@ class FlowService:
         waiting = self._waiting.pop(call.id, None)
         if waiting is not None:
             waiting.status = ActiveflowStatus.ENDED
-            waiting.reason = "hangup"
+            waiting.reason = waiting.reason or "hangup"
             waiting.tm_update = self._clock.now()
             self._journal.touch_flow(waiting)
         task = self._running.get(call.id)
@@ -100,6 +121,7 @@ class FlowService:
 
     async def close(self) -> None:
         """Stop what still runs."""
+        await self._detached.close()
         tasks = [*self._running.values(), *self._preparing]
         for task in tasks:
             task.cancel()
@@ -158,6 +180,8 @@ class FlowService:
 
     def _done(self, call: Call, task: asyncio.Task[None]) -> None:
         self._running.pop(call.id, None)
-        self._active.pop(call.id, None)
+        activeflow = self._active.pop(call.id, None)
+        if activeflow is not None and activeflow.status is ActiveflowStatus.ENDED:
+            self._detached.completed(activeflow, call)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("flow_not_ended", call_id=str(call.id), exc_info=error)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 RawAction = dict[str, Any]
 """An action as JSON: ``id``, ``next_id``, ``type``, ``option``; checked when it was posted."""
+
+MAX_HISTORY: Final = 100
+"""Actions that ran and that are remembered."""
 
 
 @dataclass(slots=True)
@@ -24,7 +28,8 @@ class Snapshot:
     ``frames`` is a stack: what ``fetch``, ``connect`` and their like push runs first. ``loops`` counts the
     jumps of each ``goto`` by its action id. ``streak`` counts actions since the flow last waited for anything.
     ``began`` is when the current action began (seconds since 1970), ``progress`` what it has noted of its work so
-    far: JSON, thrown away when the next one is taken.
+    far: JSON, thrown away when the next one is taken. ``history`` holds the last ``MAX_HISTORY`` actions that ran, as
+    ``done`` writes them.
     """
 
     frames: list[Frame] = field(default_factory=lambda: [Frame()])
@@ -35,6 +40,13 @@ class Snapshot:
     streak: int = 0
     began: float = 0.0
     progress: dict[str, Any] = field(default_factory=dict)
+    history: deque[list[Any]] = field(default_factory=lambda: deque(maxlen=MAX_HISTORY))
+
+    def done(self, raw: RawAction, seconds: float, result: str, reason: str = "", message: str = "") -> None:
+        """Note that an action ran: id, type, when it began, how long it took, result, and why it failed."""
+        self.history.append(
+            [raw["id"], raw["type"], round(self.began, 3), round(seconds, 3), result, reason, message[:200]]
+        )
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -46,6 +58,7 @@ class Snapshot:
             "streak": self.streak,
             "began": self.began,
             "progress": self.progress,
+            "history": list(self.history),
         }
 
     @classmethod
@@ -59,4 +72,5 @@ class Snapshot:
             streak=data["streak"],
             began=data.get("began", 0.0),
             progress=dict(data.get("progress", {})),
+            history=deque(data.get("history", ()), maxlen=MAX_HISTORY),
         )

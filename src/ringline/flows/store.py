@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -34,6 +35,7 @@ flows = sa.Table(
     _text("detail"),
     sa.Column("actions", Json, nullable=False),
     _reference("on_complete_flow_id"),
+    sa.Column("warnings", Json, nullable=False, server_default=sa.text("'[]'::jsonb")),
     *tm_columns(),
     sa.Index("ix_flows_customer_page", "customer_id", sa.text("tm_create DESC"), sa.text("id DESC")),
 )
@@ -46,18 +48,22 @@ activeflows = sa.Table(
     _reference("flow_id"),
     _text("status"),
     _text("reason"),
+    _text("message"),
     sa.Column("reference_type", sa.String, nullable=False),
     _reference("reference_id"),
     _reference("reference_activeflow_id"),
     _reference("on_complete_flow_id"),
     sa.Column("actions", Json, nullable=False),
     sa.Column("snapshot", Json, nullable=False),
+    _text("webhook_uri"),
+    _text("webhook_method"),
     *tm_columns(),
     sa.Index("ix_activeflows_customer_page", "customer_id", sa.text("tm_create DESC"), sa.text("id DESC")),
     sa.Index("ix_activeflows_reference", "reference_id"),
+    sa.Index("ix_activeflows_flow", "flow_id"),
 )
 
-_CHANGING = ("status", "reason", "snapshot", "tm_update")
+_CHANGING = ("status", "reason", "message", "snapshot", "tm_update", "tm_delete")
 UPSERT = bulk.upsert(
     activeflows,
     (
@@ -66,13 +72,16 @@ UPSERT = bulk.upsert(
         "flow_id",
         "status",
         "reason",
+        "message",
         "reference_type",
         "reference_id",
+        "reference_activeflow_id",
         "on_complete_flow_id",
         "actions",
         "snapshot",
         "tm_create",
         "tm_update",
+        "tm_delete",
     ),
     _CHANGING,
 )
@@ -104,6 +113,62 @@ async def finish_activeflows(connection: AsyncConnection, now: datetime, reason:
         .values(status="ended", reason=reason, tm_update=now)
     )
     return result.rowcount
+
+
+SHOWN = (
+    *(
+        activeflows.c[name]
+        for name in (
+            "id",
+            "customer_id",
+            "flow_id",
+            "status",
+            "reason",
+            "message",
+            "reference_type",
+            "reference_id",
+            "reference_activeflow_id",
+            "on_complete_flow_id",
+            "webhook_uri",
+            "webhook_method",
+            "tm_create",
+            "tm_update",
+            "tm_delete",
+        )
+    ),
+    activeflows.c.snapshot["current"].label("current"),
+    activeflows.c.snapshot["history"].label("history"),
+)
+"""What is shown of an activeflow: its actions and variables may be long and are not read."""
+
+
+def list_activeflows(customer_id: UUID, filters: Mapping[str, Any]) -> sa.Select[Any]:
+    """The customer's activeflows with these values, to be paged by the caller."""
+    wanted = [activeflows.c[name] == value for name, value in filters.items()]
+    return sa.select(*SHOWN).where(
+        activeflows.c.customer_id == customer_id, activeflows.c.tm_delete.is_(None), *wanted
+    )
+
+
+async def get_activeflow(
+    connection: AsyncConnection, customer_id: UUID, activeflow_id: UUID
+) -> sa.Row[Any] | None:
+    """One activeflow of a customer that was not deleted."""
+    row: sa.Row[Any] | None = (
+        await connection.execute(list_activeflows(customer_id, {"id": activeflow_id}))
+    ).first()
+    return row
+
+
+async def delete_activeflow(
+    connection: AsyncConnection, customer_id: UUID, activeflow_id: UUID, now: datetime
+) -> None:
+    """Take an activeflow out of sight."""
+    await connection.execute(
+        sa.update(activeflows)
+        .where(activeflows.c.id == activeflow_id, activeflows.c.customer_id == customer_id)
+        .values(tm_delete=now)
+    )
 
 
 def list_flows(customer_id: UUID) -> sa.Select[Any]:

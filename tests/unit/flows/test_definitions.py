@@ -50,7 +50,11 @@ class Table:
         self.reads += 1
         row = self.rows.get(flow_id)
         await self.answers.wait()
-        return None if row is None or customer_id != CUSTOMER else SimpleNamespace(actions=row)
+        return (
+            None
+            if row is None or customer_id != CUSTOMER
+            else SimpleNamespace(actions=row, on_complete_flow_id=UUID(int=0))
+        )
 
     async def update(
         self, connection: None, customer_id: UUID, flow_id: UUID, changes: dict[str, Any]
@@ -59,7 +63,7 @@ class Table:
             row = self.rows.pop(flow_id)
         else:
             row = self.rows[flow_id] = changes["actions"]
-        return SimpleNamespace(actions=row)
+        return SimpleNamespace(actions=row, on_complete_flow_id=UUID(int=0))
 
 
 @pytest.fixture

@@ -57,6 +57,9 @@ class Definitions:
             raise self._answer
         return self._answer
 
+    def on_complete(self, customer_id: UUID, flow_id: UUID) -> UUID:
+        return ZERO
+
 
 class World:
     """A flow service whose flows are all the same, and one call."""
