@@ -33,19 +33,14 @@ from ringline.customers import (
     AccesskeyDirectory,
     AccesskeyService,
     AgentDirectory,
-    AgentService,
     Authentication,
     CustomerDirectory,
     CustomerService,
     LoginService,
-    Presence,
-    TagService,
     Tokens,
     accesskey_routes,
-    agent_routes,
     customer_routes,
     login_routes,
-    tag_routes,
 )
 from ringline.errors import RinglineError
 from ringline.flows import http as flows_http
@@ -55,14 +50,19 @@ from ringline.flows.activeflows import Activeflows
 from ringline.flows.activeflows_http import activeflow_routes
 from ringline.flows.calling import FlowCalls
 from ringline.flows.definitions import FlowDefinitions
+from ringline.flows.fetching import Fetcher
 from ringline.flows.service import FlowService
+from ringline.flows.webhooks import FlowWebhooks
 from ringline.housekeeping import Chore, Housekeeper
 from ringline.http import DatabaseIdempotency, Readiness, Route, Server, create_app, utc_now
 from ringline.media import MediaLibrary, address_guard
+from ringline.media.outbound import OutboundClient
 from ringline.numbers import NumberDirectory, NumberService, number_routes, source_problem
 from ringline.routing import KamailioRpc
 from ringline.settings import Settings
 from ringline.storage import Database, Live
+from ringline.webhooks.exchange import HttpExchanges
+from ringline.webhooks.sender import Sender
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +81,6 @@ class Controller:
         self.live = Live(settings.redis_url.get_secret_value())
         self.customers = CustomerDirectory(self.database)
         self.agents = AgentDirectory(self.database)
-        self.presence = Presence()
         self.keys = AccesskeyDirectory(self.database)
         self.numbers = NumberDirectory(self.database)
         self.tokens = Tokens(settings.jwt_secret.get_secret_value())
@@ -131,7 +130,18 @@ class Controller:
             self.flows,
             self.ordering,
         )
-        self.flows.services = Services(calls=FlowCalls(self.definitions, self.flows, self.calls))
+        # what nobody waits for must not take the connections of what a call waits for
+        guard = address_guard.AddressGuard(settings.fetch_allowed_networks)
+        self.check_url = partial(address_guard.check_url, allowed=settings.fetch_allowed_networks)
+        self.exchanges = HttpExchanges(OutboundClient(guard, limit=256))
+        self.background_exchanges = HttpExchanges(OutboundClient(guard, limit=256))
+        self.webhooks = Sender(self.background_exchanges)
+        self.flows.services = Services(
+            calls=FlowCalls(self.definitions, self.flows, self.calls),
+            fetches=Fetcher(self.exchanges, self.media.check_language, self.check_url),
+            flows=self.definitions,
+            webhooks=FlowWebhooks(self.webhooks, self.exchanges, clock, self.journal.touch),
+        )
         self.activeflows = Activeflows(self.database, self.journal, self.flows, self._hang_up)
         self.idempotency = DatabaseIdempotency(self.database)
         self.readiness = Readiness()
@@ -163,6 +173,9 @@ class Controller:
         self._on_close("asterisk", self.ari.close)
         await self.manager.start()
         self._on_close("manager", self.manager.close)
+        self._on_close("exchanges", self.exchanges.close)
+        self._on_close("background-exchanges", self.background_exchanges.close)
+        self._on_close("webhooks", self.webhooks.close)
         self._on_close("flows", self.flows.close)
         housekeeper = Housekeeper(self._chores(), telemetry.loop_lag_seconds.set)
         await housekeeper.start()
@@ -221,12 +234,9 @@ class Controller:
 
     def _routes(self) -> list[Route]:
         database = self.database
-        check_url = partial(address_guard.check_url, allowed=self._settings.fetch_allowed_networks)
         return [
             *login_routes(LoginService(database, self.tokens)),
             *accesskey_routes(AccesskeyService(database, self.keys)),
-            *agent_routes(AgentService(database, self.agents, self.presence)),
-            *tag_routes(TagService(database, self.agents, lambda customer_id, tag_id: [])),
             *customer_routes(
                 CustomerService(
                     database,
@@ -235,9 +245,9 @@ class Controller:
                 )
             ),
             *calls_http.routes(
-                self.calls, self.flows, self.definitions, self.media.check_language, check_url
+                self.calls, self.flows, self.definitions, self.media.check_language, self.check_url
             ),
-            *flows_http.routes(self.definitions, self.media.check_language, check_url),
+            *flows_http.routes(self.definitions, self.media.check_language, self.check_url),
             *activeflow_routes(self.activeflows),
             *number_routes(NumberService(database, self.numbers, self.definitions.exists)),
             *billing_routes(BillingService(database)),
@@ -288,6 +298,7 @@ class Controller:
             telemetry.queue_depth.labels("ari_requests").set(self.ari.in_flight)
             telemetry.queue_depth.labels("ari_events").set(self.ari.queued)
             metrics.journal_depth.set(self.journal.depth)
+            telemetry.queue_depth.labels("webhooks").set(self.webhooks.depth)
             telemetry.read_media(self.media)
             counted = Counter(call.status for call in self.switchboard.calls())
             for status in Status:

@@ -16,7 +16,6 @@ _MODULES = (
     "ringline.flows.store",
     "ringline.http.tables",
     "ringline.numbers.tables",
-    "ringline.queues.store",
     "ringline.routing.store",
 )
 

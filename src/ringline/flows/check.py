@@ -35,14 +35,19 @@ def canonical(actions: Sequence[Action]) -> list[RawAction]:
 
 
 def checked(
-    actions: Sequence[Action], check_language: LanguageCheck, check_url: UrlCheck | None = None
+    actions: Sequence[Action],
+    check_language: LanguageCheck,
+    check_url: UrlCheck | None = None,
+    *,
+    outer: frozenset[UUID] = frozenset(),
 ) -> list[RawAction]:
     """The actions for the engine, or ``InvalidArgument`` with every fault and its place in ``details``.
 
-    Without ``check_url`` a URL is judged when it is fetched, as each is then in any case.
+    Without ``check_url`` a URL is judged when it is fetched, as each is then in any case. ``outer`` are the ids of
+    the actions around a list that runs within others: jumps may aim at them, too.
     """
     faults: list[dict[str, Any]] = []
-    _check(actions, "actions", 0, check_language, check_url, faults)
+    _check(actions, "actions", 0, check_language, check_url, faults, outer)
     if faults:
         raise InvalidArgument(f"{faults[0]['field']}: {faults[0]['message']}", details=faults)
     return canonical(actions)
@@ -55,6 +60,7 @@ def _check(
     check_language: LanguageCheck,
     check_url: UrlCheck | None,
     faults: list[dict[str, Any]],
+    outer: frozenset[UUID] = frozenset(),
 ) -> None:
     """One list of actions, and those for other calls in it, which are flows of their own."""
     if depth > MAX_DEPTH:
@@ -63,7 +69,7 @@ def _check(
         )
         return
     first: dict[Any, int] = {}
-    known_ids = {action.id for action in actions} | RESERVED_IDS
+    known_ids = {action.id for action in actions} | RESERVED_IDS | outer
     for index, action in enumerate(actions):
         here = f"{place}[{index}]"
         known = first.setdefault(action.id, index)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import orjson
+
 from ringline.flows.snapshot import Frame, RawAction, Snapshot
 
 ZERO_ID: Final = "00000000-0000-0000-0000-000000000000"
@@ -23,6 +25,8 @@ MAX_EXECUTED: Final = 50_000
 """Actions of one flow in all: an hour at one every 72 ms. What runs longer than that is no conversation."""
 MAX_DEPTH: Final = 100
 """Frames on the stack; a flow that fetches itself ends here."""
+MAX_FRAME_BYTES: Final = 512 * 1024
+"""Of the pushed lists on the stack together, as JSON: they are stored whenever the flow takes a step."""
 
 
 class FlowError(Exception):
@@ -151,7 +155,13 @@ def _find(actions: list[RawAction], snapshot: Snapshot, target_id: str) -> tuple
 def _push(snapshot: Snapshot, actions: list[RawAction]) -> None:
     if len(snapshot.frames) >= MAX_DEPTH:
         raise FlowError("TOO_DEEP", f"flows are nested deeper than {MAX_DEPTH}")
-    snapshot.frames.append(Frame(0, actions))
+    size = len(orjson.dumps(actions))
+    if size + sum(frame.size for frame in snapshot.frames) > MAX_FRAME_BYTES:
+        raise FlowError(
+            "SNAPSHOT_TOO_LARGE",
+            f"the lists of actions that wait within each other have more than {MAX_FRAME_BYTES} bytes as JSON",
+        )
+    snapshot.frames.append(Frame(0, actions, size))
 
 
 def _take(actions: list[RawAction], snapshot: Snapshot) -> RawAction | None:

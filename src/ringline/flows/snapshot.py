@@ -15,10 +15,14 @@ MAX_HISTORY: Final = 100
 
 @dataclass(slots=True)
 class Frame:
-    """A list of actions in execution. ``actions`` is ``None`` for the flow's own list, kept beside."""
+    """A list of actions in execution. ``actions`` is ``None`` for the flow's own list, kept beside.
+
+    ``size``: bytes of the list as JSON, ``0`` for the flow's own.
+    """
 
     cursor: int = 0
     actions: list[RawAction] | None = None
+    size: int = 0
 
 
 @dataclass(slots=True)
@@ -29,7 +33,7 @@ class Snapshot:
     jumps of each ``goto`` by its action id. ``streak`` counts actions since the flow last waited for anything.
     ``began`` is when the current action began (seconds since 1970), ``progress`` what it has noted of its work so
     far: JSON, thrown away when the next one is taken. ``history`` holds the last ``MAX_HISTORY`` actions that ran, as
-    ``done`` writes them.
+    ``done`` writes them. ``counts`` are of what a flow may do only so often, by name.
     """
 
     frames: list[Frame] = field(default_factory=lambda: [Frame()])
@@ -40,6 +44,7 @@ class Snapshot:
     streak: int = 0
     began: float = 0.0
     progress: dict[str, Any] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
     history: deque[list[Any]] = field(default_factory=lambda: deque(maxlen=MAX_HISTORY))
 
     def done(self, raw: RawAction, seconds: float, result: str, reason: str = "", message: str = "") -> None:
@@ -50,7 +55,7 @@ class Snapshot:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "frames": [[frame.cursor, frame.actions] for frame in self.frames],
+            "frames": [[frame.cursor, frame.actions, frame.size] for frame in self.frames],
             "variables": self.variables,
             "loops": self.loops,
             "current": self.current,
@@ -59,12 +64,13 @@ class Snapshot:
             "began": self.began,
             "progress": self.progress,
             "history": list(self.history),
+            "counts": self.counts,
         }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Snapshot:
         return cls(
-            frames=[Frame(cursor, actions) for cursor, actions in data["frames"]],
+            frames=[Frame(*frame) for frame in data["frames"]],
             variables=dict(data["variables"]),
             loops=dict(data["loops"]),
             current=data["current"],
@@ -73,4 +79,5 @@ class Snapshot:
             began=data.get("began", 0.0),
             progress=dict(data.get("progress", {})),
             history=deque(data.get("history", ()), maxlen=MAX_HISTORY),
+            counts=dict(data.get("counts", {})),
         )

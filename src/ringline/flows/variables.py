@@ -5,9 +5,11 @@ What is put in is never looked through again: a value that came from a caller or
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from ringline.errors import InvalidArgument
@@ -52,6 +54,56 @@ def substitute(value: Any, lookup: Lookup) -> Any:
     Raises ``TooLong`` as soon as the result is longer than ``MAX_RESULT``, before the rest of it is made.
     """
     return _Substitution(lookup).of(value)
+
+
+def fill_url(template: str, lookup: Lookup) -> str:
+    """A URL with its variables put in as what they are: parts of a path or a query, which lead nowhere else.
+
+    A variable at the very beginning, or in the host, stands for just that and is put in as it is.
+    """
+    schema, mark, rest = template.partition("://")
+    path_at = (
+        len(schema) + len(mark) + len(re.split(r"[/?#]", rest, maxsplit=1)[0]) if mark else len(template)
+    )
+    query_at = next((at for at, character in enumerate(template) if character in "?#"), len(template))
+
+    def put(at: int, text: str) -> str:
+        if at < path_at:
+            return text
+        return quote(text, safe="/" if at < query_at else "")
+
+    return _filled(template, lookup, put)
+
+
+def fill_json(template: str, lookup: Lookup) -> str:
+    """JSON with its variables put in: one within a string stays within it, whatever quotes it holds.
+
+    Outside of strings it is put in as it is, so that it may be a number, or JSON itself.
+    """
+    quotes = [match.start() for match in re.finditer(r'\\.|"', template) if match[0] == '"']
+
+    def put(at: int, text: str) -> str:
+        inside = sum(quote_at < at for quote_at in quotes) % 2 == 1
+        return json.dumps(text)[1:-1] if inside else text
+
+    return _filled(template, lookup, put)
+
+
+def _filled(template: str, lookup: Lookup, put: Callable[[int, str], str]) -> str:
+    grown = 0
+
+    def replacement(match: re.Match[str]) -> str:
+        nonlocal grown
+        text = put(match.start(), lookup(match[1].strip()))
+        grown += len(text) - len(match[0])
+        if match.end() + grown > MAX_RESULT:
+            raise TooLong
+        return text
+
+    filled = _REFERENCE.sub(replacement, template)
+    if len(filled) > MAX_RESULT:
+        raise TooLong
+    return filled
 
 
 class _Substitution:

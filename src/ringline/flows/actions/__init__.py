@@ -21,6 +21,8 @@ from ringline.flows.actions.condition_variable import ConditionVariable
 from ringline.flows.actions.connect import Connect
 from ringline.flows.actions.digits_receive import DigitsReceive
 from ringline.flows.actions.digits_send import DigitsSend
+from ringline.flows.actions.fetch import Fetch
+from ringline.flows.actions.fetch_flow import FetchFlow
 from ringline.flows.actions.goto import Goto
 from ringline.flows.actions.hangup import Hangup
 from ringline.flows.actions.play import Play
@@ -29,6 +31,7 @@ from ringline.flows.actions.sleep import Sleep
 from ringline.flows.actions.stop import Stop
 from ringline.flows.actions.talk import Talk
 from ringline.flows.actions.variable_set import VariableSet
+from ringline.flows.actions.webhook_send import WebhookSend
 
 __all__ = [
     "Action",
@@ -57,13 +60,16 @@ AnyAction = Annotated[
     | Connect
     | DigitsReceive
     | DigitsSend
+    | Fetch
+    | FetchFlow
     | Goto
     | Hangup
     | Play
     | Sleep
     | Stop
     | Talk
-    | VariableSet,
+    | VariableSet
+    | WebhookSend,
     Field(discriminator="type"),
 ]
 """Any action, told apart by its ``type``."""

@@ -141,6 +141,15 @@ class Action(BaseModel):
         """Make ready what ``run`` will need, while the action before still plays."""
 
 
+def count(state: Snapshot, what: str, limit: int) -> bool:
+    """Count what a flow may do only so often; ``False`` where it may not once more."""
+    done = state.counts.get(what, 0)
+    if done >= limit:
+        return False
+    state.counts[what] = done + 1
+    return True
+
+
 def final(info: ValidationInfo) -> bool:
     """Whether variables have been put in, so that a text is what it is going to be."""
     return bool(info.context and info.context.get("at_run_time"))

@@ -41,8 +41,64 @@ class Calls(Protocol):
     async def place(self, parent: Call, wanted: NewCalls) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class FetchRequest:
+    """A request for actions. ``id`` is the same however often the action is run; ``call`` is ``None`` for a flow
+    without one. ``around`` are the lists that the fetched one will run within: it may jump into them."""
+
+    id: UUID
+    customer_id: UUID
+    activeflow_id: UUID
+    flow_id: UUID
+    call: Call | None
+    action: RawAction
+    variables: dict[str, str]
+    method: str
+    url: str
+    around: Sequence[Sequence[RawAction]]
+
+
+class Fetches(Protocol):
+    """Asking a customer's server for actions (``flows.fetching.Fetcher``). Raises ``FlowError``."""
+
+    async def fetch(self, request: FetchRequest) -> list[RawAction]: ...
+
+
+class StoredFlows(Protocol):
+    """The flows that customers keep (``flows.definitions.FlowDefinitions``). Raises ``NotFound``."""
+
+    async def actions(self, customer_id: UUID, flow_id: UUID) -> list[RawAction]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A request that a flow wants sent. ``id`` is the same however often the action is run."""
+
+    id: UUID
+    call: Call
+    activeflow_id: UUID
+    action: RawAction
+    method: str
+    url: str
+    content_type: str
+    data: str
+
+
+class Webhooks(Protocol):
+    """Sending webhooks (``flows.webhooks.FlowWebhooks``)."""
+
+    def post(self, webhook: Webhook) -> None:
+        """Send it in the background. Raises ``ActionFailed`` or ``RinglineError`` where it cannot be taken."""
+
+    async def send(self, webhook: Webhook) -> tuple[int, str]:
+        """Send it once and wait: the status and the body's beginning. Raises ``ActionFailed``."""
+
+
 @dataclass(slots=True)
 class Services:
     """Everything that actions may reach."""
 
     calls: Calls
+    fetches: Fetches | None = None
+    flows: StoredFlows | None = None
+    webhooks: Webhooks | None = None

@@ -1,1 +1,0 @@
-"""Queues: callers who wait, in order, for an agent who is free."""
