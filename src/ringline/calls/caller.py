@@ -31,23 +31,18 @@ class Caller:
         if self.number and not e164.is_e164(self.number):
             raise ValueError(f"{self.number[:40]!r} is not an E.164 number")
 
-    def caller_id(self) -> str:
-        """Asterisk's ``"name" <number>``. A hidden caller's name goes nowhere."""
-        return f'"{self._shown_name()}" <{self.number or "anonymous"}>'
+    def variables(self, customer_id: UUID, call_id: UUID) -> dict[str, str]:
+        """Channel variables: who pays and which call (for Kamailio, which removes both), number and presentation.
 
-    def variables(self, customer_id: UUID, call_id: UUID, *, created: bool = False) -> dict[str, str]:
-        """Channel variables: who pays and which call (for Kamailio, which removes both), and the presentation.
-
-        ``CALLERID(pres)`` has no effect on a channel that ARI originates; the connected line's does. A channel that
-        is ``created`` before it is dialled takes no caller id at all, so that its connected line is the whole of it.
+        A channel that is created takes no caller id: its connected line is the whole of it. A hidden caller's name
+        goes nowhere.
         """
         headers = {
             "PJSIP_HEADER(add,X-Ringline-Customer)": str(customer_id),
             "PJSIP_HEADER(add,X-Ringline-Call)": str(call_id),
+            "CONNECTEDLINE(num)": self.number or "anonymous",
+            "CONNECTEDLINE(name)": self._shown_name(),
         }
-        if created:
-            headers["CONNECTEDLINE(num)"] = self.number or "anonymous"
-            headers["CONNECTEDLINE(name)"] = self._shown_name()
         if self.hidden or not self.number:
             headers["CONNECTEDLINE(pres)"] = "prohib_passed_screen"
         return headers

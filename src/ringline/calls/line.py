@@ -30,10 +30,9 @@ class LegHooks(CallHooks, Protocol):
 
 
 class Start(StrEnum):
-    """From when on an outgoing call's channel is ours.
+    """When an outgoing call's flow begins, and whether what comes before is heard.
 
-    ``ON_ANSWER``: it is originated, the cheapest. ``WITH_MEDIA``: it is created and then dialled, so that it can be
-    in a bridge before the answer. ``ON_RINGING``: the same, and its flow begins when it rings.
+    ``ON_ANSWER``, or already ``ON_RINGING``. ``WITH_MEDIA``: on answer, and its hooks are told when it is heard before.
     """
 
     ON_ANSWER = "answer"
@@ -49,9 +48,11 @@ class Line:
         "call",
         "dial_timer",
         "dialled",
+        "dials",
         "duration_timer",
         "early",
         "end_check",
+        "entered",
         "hooks",
         "leg",
         "placed",
@@ -69,7 +70,9 @@ class Line:
         self.early: Callable[[Call], None] | None = None
         self.started = False
         self.placed = False
+        self.entered = False
         self.dialled = False
+        self.dials = 0
         self.remote_cause = int(Cause.NORMAL_CLEARING)
         self.dial_timer: asyncio.TimerHandle | None = None
         self.duration_timer: asyncio.TimerHandle | None = None

@@ -157,8 +157,7 @@ class Ordering:
         self._switchboard.dial(
             call,
             f"PJSIP/kamailio/sip:{call.destination.target}@{self._sip_domain}",
-            order.caller.caller_id(),
-            order.caller.variables(call.customer_id, call.id, created=start is not Start.ON_ANSWER),
+            order.caller.variables(call.customer_id, call.id),
             hooks=hooks,
             start=start,
         )

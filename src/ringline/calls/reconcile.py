@@ -17,7 +17,7 @@ from ringline import ari
 from ringline.calls import metrics
 from ringline.calls.bridges import PREFIXES, Bridges
 from ringline.calls.line import Line
-from ringline.calls.states import Direction, Status
+from ringline.calls.states import Direction
 from ringline.calls.switchboard import CHANNEL_PREFIX, Switchboard
 from ringline.clock import Clock
 from ringline.sip.cause import Cause
@@ -160,22 +160,9 @@ class Reconciler:
         if line.overdue:
             self._switchboard.drop_again(line)
             return
-        if state == "Up" and line.call.direction is Direction.OUTGOING:
-            if line.call.status is not Status.PROGRESSING or self._answer_unnoticed(line):
-                self._switchboard.found_up(line)
-                return
-        elif state == "Up":
+        if state == "Up" and (line.call.direction is Direction.INCOMING or not line.started):
             self._switchboard.found_up(line)
         await line.leg.resync()
-
-    def _answer_unnoticed(self, line: Line) -> bool:
-        """The answer was seen, the channel's arrival with us was not: it happened in the gap."""
-        answered = line.call.tm_progressing
-        return (
-            not line.started
-            and answered is not None
-            and (self._clock.now() - answered).total_seconds() > SETTLE_SECONDS
-        )
 
     def _count_overdue(self) -> None:
         """Calls that should have ended and have not: what the metric of that name shows."""

@@ -28,6 +28,9 @@ log = structlog.get_logger(__name__)
 
 CHANNEL_PREFIX = "call-"
 """Channels that we place are named after their call, so that they can be told from others after a restart."""
+DIALS = 3
+"""How often a channel may say that it cannot be dialled yet."""
+_NOT_YET = (404, 409)
 VANISHED_SECONDS = 2.0
 """How long the end of a channel may take to be reported once Asterisk said that there is no such channel."""
 
@@ -136,7 +139,6 @@ class Switchboard:
         self,
         call: Call,
         endpoint: str,
-        caller_id: str,
         variables: dict[str, str],
         *,
         hooks: LegHooks | None = None,
@@ -150,21 +152,22 @@ class Switchboard:
         line.start = start
         loop = asyncio.get_running_loop()
         line.dial_timer = loop.call_later(self._dial_timeout, self._dial_expired, line)
-        body: dict[str, Any] = {
-            "endpoint": endpoint,
-            "app": self._application,
-            "appArgs": "outbound",
-            "variables": variables,
-        }
-        if start is Start.ON_ANSWER:
-            uri = f"channels/{ari.quote(call.channel_id)}"
-            # the timer above rules; Asterisk's is the net under it
-            body |= {"callerId": caller_id, "timeout": self._net_seconds()}
-        else:
-            uri = "channels/create"
-            body |= {"channelId": call.channel_id}
-        request = self._client.send("POST", uri, body=body, key=str(call.id))
-        request.add_done_callback(lambda done: self._dialled(line, done))
+        # Created and then dialled: such a channel is in Stasis from its first moment, so that an answer finds it
+        # there even while no controller listens. One that is originated would be hung up by its answer.
+        request = self._client.send(
+            "POST",
+            "channels/create",
+            body={
+                "endpoint": endpoint,
+                "app": self._application,
+                "appArgs": "outbound",
+                "channelId": call.channel_id,
+                "variables": variables,
+            },
+            key=str(call.id),
+        )
+        request.add_done_callback(lambda done: self._created(line, done))
+        self._dial_created(line)
 
     def hang_up(self, call: Call, cause: int = Cause.NORMAL_CLEARING) -> bool:
         """End a call from our side. ``False`` where it is ending already; asking twice is no fault."""
@@ -208,12 +211,13 @@ class Switchboard:
         channel = event["channel"]
         line = self._channels.get(channel["id"])
         if line is not None:
-            line.placed = True
+            line.placed = line.entered = True
             line.call.sip_call_id = line.call.sip_call_id or channel.get("protocol_id", "")
-            if line.start is not Start.ON_ANSWER and channel.get("state") != "Up":
-                self._dial_created(line)
-            elif line.call.direction is Direction.OUTGOING:
-                self._answered(line)
+            if line.call.direction is Direction.OUTGOING:
+                if channel.get("state") == "Up":
+                    self._answered(line)
+                else:
+                    self._dial_created(line)
             return
         if self._is_auxiliary(event):
             return
@@ -254,13 +258,13 @@ class Switchboard:
             if line.start is Start.WITH_MEDIA and line.early is not None and not line.call.ending:
                 line.early(line.call)
         elif state == "ANSWER":
-            self._up(line)
+            self._answered(line)
 
     def _on_state_change(self, event: dict[str, Any]) -> None:
         channel = event["channel"]
         line = self._channels.get(channel["id"])
         if line is not None and channel.get("state") == "Up":
-            self._up(line)
+            self._answered(line)
 
     def _on_hangup_request(self, event: dict[str, Any]) -> None:
         line = self._channels.get(event["channel"]["id"])
@@ -321,39 +325,47 @@ class Switchboard:
         line.started = True
         line.hooks.call_ready(line.call, line.leg)
 
-    def _up(self, line: Line) -> None:
-        """The channel was answered; one that is originated comes to us only in a moment, with ``StasisStart``."""
-        if line.start is Start.ON_ANSWER:
-            self._progress(line)
-        else:
-            self._answered(line)
-
     def _answered(self, line: Line) -> None:
         self._progress(line)
         self._begin(line)
 
     def _dial_created(self, line: Line) -> None:
-        """The channel that was created is ours: now it is dialled."""
-        if line.dialled or line.call.ending or line.call.end_cause is not None:
+        """Dial the channel that was created, right behind that request: the answer to it need not be waited for."""
+        if line.dialled or line.overdue:
             return
         line.dialled = True
         request = self._client.send(
             "POST",
             f"channels/{ari.quote(line.call.channel_id)}/dial",
+            # the timer of ours rules; Asterisk's is the net under it
             query={"timeout": self._net_seconds()},
             key=str(line.call.id),
         )
-        request.add_done_callback(lambda done: self._dial_failed(line, done))
+        request.add_done_callback(lambda done: self._dial_answered(line, done))
 
     def _net_seconds(self) -> int:
         return int(self._dial_timeout) + 10
 
-    def _dial_failed(self, line: Line, request: asyncio.Future[Any]) -> None:
-        if request.cancelled() or (error := request.exception()) is None or line.call.ended:
+    def _dial_answered(self, line: Line, request: asyncio.Future[Any]) -> None:
+        if request.cancelled() or line.call.ended:
             return
-        log.warning("dial_refused", call_id=str(line.call.id), error=str(error))
-        line.call.hangup_detail = f"Asterisk refused to place the call: {error}"
-        self._drop_channel(line, Cause.NORMAL_TEMPORARY_FAILURE)
+        error = request.exception()
+        if error is None:
+            metrics.dial_seconds.observe(self._clock.monotonic() - line.began)
+        elif isinstance(error, ari.Unanswered):
+            # Asterisk may have taken it: whoever reconciles finds out.
+            log.warning("dial_unanswered", call_id=str(line.call.id), error=str(error))
+            self._watch_end(line)
+        elif line.dials < DIALS and isinstance(error, ari.AriError) and error.status in _NOT_YET:
+            # the channel is made, but on its way into Stasis still: it says so itself when it has arrived
+            line.dialled = False
+            line.dials += 1
+            if line.entered:
+                self._dial_created(line)
+        else:
+            log.warning("dial_refused", call_id=str(line.call.id), error=str(error))
+            line.call.hangup_detail = f"Asterisk refused to place the call: {error}"
+            self._drop_channel(line, Cause.NORMAL_TEMPORARY_FAILURE)
 
     def _progress(self, line: Line) -> None:
         if line.call.end_cause is not None:
@@ -366,18 +378,16 @@ class Switchboard:
             metrics.setup_seconds.observe(self._clock.monotonic() - line.began)
         self._journal.touch(line.call)
 
-    def _dialled(self, line: Line, request: asyncio.Future[Any]) -> None:
+    def _created(self, line: Line, request: asyncio.Future[Any]) -> None:
         if request.cancelled():
             return
         error = request.exception()
         if error is None:
             line.placed = True
-            metrics.dial_seconds.observe(self._clock.monotonic() - line.began)
             channel = request.result()
             if isinstance(channel, dict):
                 line.call.sip_call_id = line.call.sip_call_id or channel.get("protocol_id", "")
         elif isinstance(error, ari.Unanswered):
-            # Asterisk may have taken it: whoever reconciles finds out.
             log.warning("dial_unanswered", call_id=str(line.call.id), error=str(error))
             self._watch_end(line)
         else:

@@ -57,7 +57,7 @@ class Desk:
 
     def dial(self) -> Call:
         call = self.call()
-        self.board.dial(call, "PJSIP/kamailio/sip:+15559876543@x", '"" <+15551234567>', {})
+        self.board.dial(call, "PJSIP/kamailio/sip:+15559876543@x", {})
         return call
 
     def leg(self, call: Call) -> Any:

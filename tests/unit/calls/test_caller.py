@@ -12,19 +12,24 @@ from ringline.sip.identity import caller
 
 def test_a_shown_number() -> None:
     shown = Caller("+15551234567", 'Ann "the" <boss>\r\nX-Evil: 1')
-    assert shown.caller_id() == '"Ann the bossX-Evil: 1" <+15551234567>'
-    assert "CONNECTEDLINE(pres)" not in shown.variables(uuid4(), uuid4())
+    variables = shown.variables(uuid4(), uuid4())
+    assert variables["CONNECTEDLINE(name)"] == "Ann the bossX-Evil: 1"
+    assert variables["CONNECTEDLINE(num)"] == "+15551234567"
+    assert "CONNECTEDLINE(pres)" not in variables
 
 
 def test_a_hidden_number_goes_without_its_name_and_is_marked() -> None:
     hidden = Caller("+15551234567", "Ann", hidden=True)
-    assert hidden.caller_id() == '"" <+15551234567>'
-    assert hidden.variables(uuid4(), uuid4())["CONNECTEDLINE(pres)"] == "prohib_passed_screen"
+    variables = hidden.variables(uuid4(), uuid4())
+    assert variables["CONNECTEDLINE(name)"] == ""
+    assert variables["CONNECTEDLINE(num)"] == "+15551234567"
+    assert variables["CONNECTEDLINE(pres)"] == "prohib_passed_screen"
 
 
 def test_nobody() -> None:
-    assert Caller("").caller_id() == '"" <anonymous>'
-    assert "CONNECTEDLINE(pres)" in Caller("").variables(uuid4(), uuid4())
+    variables = Caller("").variables(uuid4(), uuid4())
+    assert variables["CONNECTEDLINE(num)"] == "anonymous"
+    assert "CONNECTEDLINE(pres)" in variables
 
 
 @pytest.mark.parametrize("number", ['x> "Bank" <+1555', "+1555\r\nX: y", "alice", "+1"])

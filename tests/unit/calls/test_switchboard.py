@@ -148,6 +148,33 @@ async def test_asterisk_refuses_to_dial(desk: Desk) -> None:
     assert "no such endpoint" in call.hangup_detail
 
 
+async def test_a_channel_that_cannot_be_dialled_yet_is_dialled_when_it_is_in_stasis(desk: Desk) -> None:
+    not_yet = ari.AriError("Channel not in Stasis application", status=409)
+    call = desk.call()
+    dialling = f"channels/{call.channel_id}/dial"
+    desk.client.answers[f"POST {dialling}"] = not_yet
+    desk.board.dial(call, "PJSIP/kamailio/sip:+15559876543@x", {})
+    await asyncio.sleep(0)
+    assert desk.client.requests("POST") == ["channels/create", dialling]
+    del desk.client.answers[f"POST {dialling}"]
+    desk.client.emit("StasisStart", channel={"id": call.channel_id, "state": "Down"}, args=["outbound"])
+    await asyncio.sleep(0)
+    assert desk.client.requests("POST")[2:] == [dialling]
+    assert call.status is Status.DIALING
+
+
+async def test_a_channel_that_can_never_be_dialled_ends_its_call(desk: Desk) -> None:
+    call = desk.call()
+    desk.client.answers[f"POST channels/{call.channel_id}/dial"] = ari.AriError("never", status=409)
+    desk.board.dial(call, "PJSIP/kamailio/sip:+15559876543@x", {})
+    desk.client.emit("StasisStart", channel={"id": call.channel_id, "state": "Down"}, args=["outbound"])
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(desk.client.requests("POST")) == 5
+    assert desk.client.requests("DELETE") == [f"channels/{call.channel_id}"]
+    assert "never" in call.hangup_detail
+
+
 async def test_a_channel_that_is_not_there_any_more_ends_its_call(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
