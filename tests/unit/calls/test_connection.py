@@ -216,7 +216,7 @@ async def test_two_answers_at_once(room: Room) -> None:
     assert room.joined() == [f"{room.caller.channel_id},{second.channel_id}"]
     assert room.dropped(first) == [26]
     room.finish(first)
-    assert (first.hangup_by, first.hangup_reason) == ("local", "normal")
+    assert (first.hangup_cause, first.hangup_reason) == (26, "normal")
     room.destroyed(second, 16)
     await room.result()
     room.nothing_left()
