@@ -33,14 +33,19 @@ from ringline.customers import (
     AccesskeyDirectory,
     AccesskeyService,
     AgentDirectory,
+    AgentService,
     Authentication,
     CustomerDirectory,
     CustomerService,
     LoginService,
+    Presence,
+    TagService,
     Tokens,
     accesskey_routes,
+    agent_routes,
     customer_routes,
     login_routes,
+    tag_routes,
 )
 from ringline.errors import RinglineError
 from ringline.flows import http as flows_http
@@ -81,6 +86,7 @@ class Controller:
         self.live = Live(settings.redis_url.get_secret_value())
         self.customers = CustomerDirectory(self.database)
         self.agents = AgentDirectory(self.database)
+        self.presence = Presence()
         self.keys = AccesskeyDirectory(self.database)
         self.numbers = NumberDirectory(self.database)
         self.tokens = Tokens(settings.jwt_secret.get_secret_value())
@@ -237,6 +243,8 @@ class Controller:
         return [
             *login_routes(LoginService(database, self.tokens)),
             *accesskey_routes(AccesskeyService(database, self.keys)),
+            *agent_routes(AgentService(database, self.agents, self.presence)),
+            *tag_routes(TagService(database, self.agents, lambda customer_id, tag_id: [])),
             *customer_routes(
                 CustomerService(
                     database,

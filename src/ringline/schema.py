@@ -16,6 +16,7 @@ _MODULES = (
     "ringline.flows.store",
     "ringline.http.tables",
     "ringline.numbers.tables",
+    "ringline.queues.store",
     "ringline.routing.store",
 )
 

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from ringline.customers.tables import accesskeys, agents, customers
+from ringline.sip.address import Address
 from ringline.storage import Database, Mirror
 
 
@@ -26,12 +27,22 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A person who can log in."""
+    """A person who can log in, and whose ``addresses`` ring.
+
+    ``ring_method``: ``ringall`` rings all addresses at once, ``linear`` one after another. ``status`` is the one
+    that was chosen (``""``, ``available``, ``away``, ``busy``, ``offline``); who rings or talks is known to
+    ``customers.Presence``.
+    """
 
     id: UUID
     customer_id: UUID
     username: str
     permission: int
+    name: str = ""
+    ring_method: str = "ringall"
+    status: str = ""
+    addresses: tuple[Address, ...] = ()
+    tag_ids: frozenset[UUID] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +97,17 @@ def _customer(row: Any) -> Customer:
 
 
 def _agent(row: Any) -> Agent:
-    return Agent(row.id, row.customer_id, row.username, row.permission)
+    return Agent(
+        id=row.id,
+        customer_id=row.customer_id,
+        username=row.username,
+        permission=row.permission,
+        name=row.name,
+        ring_method=row.ring_method or "ringall",
+        status=row.status,
+        addresses=tuple(Address.model_validate(address) for address in row.addresses),
+        tag_ids=frozenset(UUID(tag_id) for tag_id in row.tag_ids),
+    )
 
 
 def _accesskey(row: Any) -> Accesskey:

@@ -1,4 +1,4 @@
-"""The tables of customers, their agents (people who log in) and their access keys (programs)."""
+"""The tables of customers, their agents (people who log in), tags (what agents can do) and access keys (programs)."""
 
 from __future__ import annotations
 
@@ -70,6 +70,17 @@ agents = Table(
 )
 Index("uq_agents_username", func.lower(agents.c.username), unique=True, postgresql_where=_LIVE)
 paging_index(agents)
+
+tags = Table(
+    "tags",
+    metadata,
+    id_column(),
+    customer_column(),
+    text_column("name"),
+    text_column("detail"),
+    *tm_columns(),
+)
+paging_index(tags)
 
 accesskeys = Table(
     "accesskeys",

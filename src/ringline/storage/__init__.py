@@ -1,5 +1,6 @@
 """PostgreSQL and Redis: connections that survive a restart of the server, and the schema's migrations."""
 
+from ringline.storage.behind import WriteBehind
 from ringline.storage.database import Database, DatabaseUnavailable
 from ringline.storage.listener import Listener
 from ringline.storage.live import Live, LiveUnavailable
@@ -13,5 +14,6 @@ __all__ = [
     "Live",
     "LiveUnavailable",
     "Mirror",
+    "WriteBehind",
     "metadata",
 ]

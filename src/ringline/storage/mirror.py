@@ -53,6 +53,8 @@ class Mirror(Generic[E]):
         self._keyed: dict[Hashable, E] = {}
         self._changed: set[UUID] = set()
         self._refresher: asyncio.Task[None] | None = None
+        self.watchers: list[Callable[[], None]] = []
+        """Called after rows changed or may have changed. They must not block."""
         # One read at a time: an older answer must not be put over a newer one.
         self._reading = asyncio.Lock()
         self._listener = Listener(
@@ -96,6 +98,7 @@ class Mirror(Generic[E]):
                 self._drop(gone)
             for entry in fresh.values():
                 self._put(entry)
+        self._tell()
 
     async def refresh(self, row_id: UUID) -> None:
         """Read one row again: for the process that has just written it and wants to see it at once.
@@ -135,6 +138,11 @@ class Mirror(Generic[E]):
                     self._drop(row_id)
                 else:
                     self._put(entry)
+        self._tell()
+
+    def _tell(self) -> None:
+        for watcher in self.watchers:
+            watcher()
 
     def _put(self, entry: E) -> None:
         self._drop(entry.id)

@@ -19,14 +19,19 @@ from ringline.customers import (
     AccesskeyDirectory,
     AccesskeyService,
     AgentDirectory,
+    AgentService,
     Authentication,
     CustomerDirectory,
     CustomerService,
     LoginService,
+    Presence,
+    TagService,
     Tokens,
     accesskey_routes,
+    agent_routes,
     customer_routes,
     login_routes,
+    tag_routes,
 )
 from ringline.customers.passwords import hash_password
 from ringline.customers.tables import accesskeys, agents, customers
@@ -78,6 +83,9 @@ class Api:
     keys: AccesskeyDirectory
     numbers: NumberDirectory
     authentication: Authentication
+    presence: Presence = field(default_factory=Presence)
+    asked_tags: dict[UUID, UUID] = field(default_factory=dict)
+    """Tags that a queue asks for, with the queue."""
     flows: set[tuple[UUID, UUID]] = field(default_factory=set)
     done: list[str] = field(default_factory=list)
     seeds: dict[str, list[UUID | None]] = field(default_factory=dict)
@@ -191,6 +199,14 @@ async def open_api(database: Database) -> AsyncIterator[Api]:
     routes = [
         *login_routes(LoginService(database, tokens)),
         *accesskey_routes(AccesskeyService(database, keys)),
+        *agent_routes(AgentService(database, known_agents, api.presence)),
+        *tag_routes(
+            TagService(
+                database,
+                known_agents,
+                lambda _, tag_id: [api.asked_tags[tag_id]] if tag_id in api.asked_tags else [],
+            )
+        ),
         *customer_routes(
             CustomerService(database, known_customers, functools.partial(source_problem, numbers))
         ),

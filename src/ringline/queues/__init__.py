@@ -1,0 +1,1 @@
+"""Queues: callers who wait, in order, for an agent who is free."""
