@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.stack.audio import RATE, find, read_prompt, read_wav
+from tests.stack.audio import RATE, Samples, find, read_prompt, read_wav
 from tests.stack.product import Json, Product, digits, eventually, number
 
 HOST = "https://api.voipbin.net"
@@ -69,7 +69,7 @@ async def paste(product: Product, token: str, name: str, **replaced: str) -> Any
     assert TOKEN in command
     command = command.replace(HOST, product.env["RINGLINE_API_URL"]).replace(TOKEN, token)
     for placeholder, value in replaced.items():
-        old = placeholder if name == "get_call" else f"<{placeholder.replace('_', '-')}>"
+        old = placeholder if name in ("get_call", "branch") else f"<{placeholder.replace('_', '-')}>"
         assert old in command
         command = command.replace(old, value)
     process = await asyncio.create_subprocess_exec(
@@ -130,6 +130,50 @@ async def test_simple_outbound_call_with_tts(product: Product, done: dict[str, t
     ]
     assert len(heard) == 1, heard
     assert 7 < heard[0] < 16
+
+
+async def branch(product: Product, token: str, ending: str) -> list[tuple[str, float]]:
+    """The page's branch example, called at a number that behaves by its ending: the prompts heard, with lengths."""
+    to = DIALLED if not ending else number(ending)
+    call = check_new(await paste(product, token, "branch", **({} if not ending else {DIALLED: to})), to=to)
+    record = await product.ended(call, within=110)
+    assert (record["hangup_by"], record["hangup_reason"], record["failures"]) == ("local", "normal", [])
+    line = await _line(product, record) if not ending else await product.line(to)
+    return in_order(read_wav(product.recording(line)), product.prompts())
+
+
+def in_order(recording: Samples, prompts: set[Path]) -> list[tuple[str, float]]:
+    """Which prompts a recording has, each as often as it was said, in order: file and length in seconds."""
+    heard = []
+    for path in prompts:
+        prompt = read_prompt(path)
+        rest = recording.copy()
+        # shorter ones than the page's are found in longer ones by chance
+        while prompt.size > 2 * RATE and (match := find(rest, prompt)).peak > 0.9:
+            heard.append((match.start, path.stem, prompt.size / RATE))
+            rest[int(match.start * RATE) : int(match.end * RATE)] = 0.0
+    return [(name, seconds) for _, name, seconds in sorted(heard)]
+
+
+@pytest.mark.timeout(300)
+async def test_simple_outbound_call_with_branch(product: Product, token: str) -> None:
+    one, two, three, none = await asyncio.gather(
+        *(branch(product, token, ending) for ending in ("0011", "0012", "0013", ""))
+    )
+    verses = []
+    for heard in (one, two, three):
+        (_, menu), verse = heard
+        assert menu > 5
+        verses.append(verse)
+    assert len({name for name, _ in verses}) == 3, "each key has words of its own"
+    # 210, 158 and 176 characters, one of them spoken at any pace
+    assert verses[0][1] > verses[1][1]
+    # no key: the menu and the default three times (loop_count 2), then the closing words, then the hang-up
+    assert len(none) == 7, none
+    menus, defaults, closing = none[0:6:2], none[1:6:2], none[6]
+    assert min(seconds for _, seconds in menus) > 1.5 * max(seconds for _, seconds in defaults)
+    assert closing[0] not in {name for name, _ in defaults}
+    assert closing[1] < min(seconds for _, seconds in menus) / 1.5
 
 
 async def test_anonymous_outbound_call(product: Product, done: dict[str, tuple[Json, Json]]) -> None:
