@@ -17,10 +17,12 @@ from aiohttp import web
 
 from ringline import __version__, ari, telemetry, watch
 from ringline.billing import BillingService, billing_routes
+from ringline.calls import control_http, metrics, store
 from ringline.calls import http as calls_http
-from ringline.calls import metrics, store
+from ringline.calls.background import Backgrounds
 from ringline.calls.bridges import Bridges
 from ringline.calls.connection import Connections
+from ringline.calls.control import Controls
 from ringline.calls.inbound import Inbound
 from ringline.calls.journal import Journal
 from ringline.calls.ordering import Ordering
@@ -117,6 +119,8 @@ class Controller:
         )
         self.bridges = Bridges()
         self.connections = Connections(self.ari, self.switchboard, self.journal, self.ordering, self.bridges)
+        self.backgrounds = Backgrounds(self.ari)
+        self.controls = Controls(self.ari, self.switchboard, self.journal, self.backgrounds, clock)
         self.reconciler = Reconciler(
             self.ari, self.switchboard, self.bridges, clock, application=settings.ari_application
         )
@@ -128,6 +132,8 @@ class Controller:
         self.switchboard.hooks = self.flows
         self.switchboard.arrivals = self.inbound
         self.switchboard.connector = self.connections
+        self.switchboard.muting = self.controls
+        self.switchboard.watchers.append(self.backgrounds.call_ended)
         self.calls = CallService(
             self.database,
             self.switchboard,
@@ -173,6 +179,8 @@ class Controller:
         await self.journal.start()
         self._on_close("journal", self.journal.close)
         self.switchboard.start()
+        self.backgrounds.start()
+        self.controls.start()
         await self.reconciler.start()
         self._on_close("reconciler", self.reconciler.close)
         await self.ari.start(timeout=0)
@@ -255,6 +263,7 @@ class Controller:
             *calls_http.routes(
                 self.calls, self.flows, self.definitions, self.media.check_language, self.check_url
             ),
+            *control_http.routes(self.calls, self.controls),
             *flows_http.routes(self.definitions, self.media.check_language, self.check_url),
             *activeflow_routes(self.activeflows),
             *number_routes(NumberService(database, self.numbers, self.definitions.exists)),

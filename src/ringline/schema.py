@@ -18,6 +18,7 @@ _MODULES = (
     "ringline.numbers.tables",
     "ringline.queues.store",
     "ringline.routing.store",
+    "ringline.transfers.store",
 )
 
 

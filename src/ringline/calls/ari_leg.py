@@ -18,8 +18,9 @@ import structlog
 from ringline import ari
 from ringline.calls.call import Call
 from ringline.calls.leg import Connected, LegError, LegGone, Wanted
-from ringline.calls.states import SIP_CAUSE_OF_REASON, Direction, HangupReason, Status
+from ringline.calls.states import SIP_CAUSE_OF_REASON, Direction, HangupReason, MuteDirection, Status
 from ringline.clock import Clock
+from ringline.errors import RinglineError
 from ringline.media import Prompt
 
 log = structlog.get_logger(__name__)
@@ -41,11 +42,20 @@ class Connects(Protocol):
     async def connect(self, leg: AriLeg, wanted: Wanted) -> Connected: ...
 
 
+class Mutes(Protocol):
+    """Who mutes calls (``calls.control``)."""
+
+    async def mute(self, call: Call, direction: MuteDirection) -> None: ...
+
+
 class Owner(Protocol):
     """The one place that ends legs (``calls.switchboard``)."""
 
     @property
     def connector(self) -> Connects: ...
+
+    @property
+    def muting(self) -> Mutes: ...
 
     def hang_up(self, call: Call, cause: int) -> bool: ...
 
@@ -74,6 +84,7 @@ class AriLeg:
         "_behind",
         "_client",
         "_clock",
+        "_held",
         "_key",
         "_owner",
         "_playbacks",
@@ -99,6 +110,7 @@ class AriLeg:
         self._resyncing: asyncio.Task[None] | None = None
         self._waiting: asyncio.Future[None] | None = None
         self._answering = False
+        self._held: asyncio.Future[None] | None = None
 
     async def answer(self) -> None:
         self._check()
@@ -115,7 +127,9 @@ class AriLeg:
     async def play(self, prompts: Sequence[Prompt], *, stop_on_digit: bool = False) -> bool:
         self._stop_behind()
         seconds = sum(prompt.duration_ms for prompt in prompts) / 1000 + PLAY_GRACE_SECONDS
-        for _ in range(MAX_RESENDS):
+        resends = 0
+        while resends < MAX_RESENDS:
+            await self._not_held()
             playback = self._start(prompts, stop_on_digit=stop_on_digit)
             try:
                 async with asyncio.timeout(seconds):
@@ -125,7 +139,10 @@ class AriLeg:
                 raise LegError("PLAYBACK_TIMEOUT", "Asterisk did not report the end of the prompt") from None
             finally:
                 self._playbacks.pop(playback.id, None)
+            if state == "held":
+                continue
             if state == "lost":
+                resends += 1
                 continue
             if state == "failed":
                 await self._explain_failure()
@@ -166,6 +183,14 @@ class AriLeg:
         self._check()
         await self._clock.sleep(seconds)
         self._check()
+
+    async def mute(self, direction: MuteDirection) -> None:
+        self._check()
+        try:
+            await self._owner.muting.mute(self.call, direction)
+        except RinglineError as error:
+            self._check()
+            raise LegError("MUTE_FAILED", error.message) from error
 
     async def connect(self, wanted: Wanted) -> Connected:
         self._check()
@@ -215,9 +240,22 @@ class AriLeg:
         if playback is not None:
             playback.settle(state)
 
+    def hold_prompts(self, held: bool) -> None:
+        """While the party is on hold prompts wait, and one that is cut off begins anew (``calls.control``)."""
+        if held and self._held is None:
+            self._held = asyncio.get_running_loop().create_future()
+            for playback in self._playbacks.values():
+                if not playback.done.done():
+                    # Asterisk puts what is asked of a channel behind what it plays
+                    self._stop(playback, "held")
+        elif not held and self._held is not None:
+            self._held.set_result(None)
+            self._held = None
+
     def ended(self) -> None:
         """The channel is gone: whoever waits on the leg is told so."""
         self.gone = True
+        self.hold_prompts(False)
         self._wake()
         for playback in list(self._playbacks.values()):
             if not playback.done.done():
@@ -241,15 +279,21 @@ class AriLeg:
         if self._playbacks and (self._resyncing is None or self._resyncing.done()):
             self._resyncing = asyncio.create_task(self.resync(), name="resync")
 
-    def _stop(self, playback: Playback) -> None:
+    def _stop(self, playback: Playback, state: str = "stopped") -> None:
         self._client.tell("DELETE", f"playbacks/{playback.id}", key=self._key)
-        playback.settle("stopped")
+        playback.settle(state)
 
     def _stop_behind(self) -> None:
         """End what plays behind: Asterisk would put the next prompt after it, not in its place."""
         behind, self._behind = self._behind, None
         if behind is not None and not behind.done.done():
             self._stop(behind)
+
+    async def _not_held(self) -> None:
+        """Return when prompts may be played; raises ``LegGone`` when the leg ends instead."""
+        while self._held is not None:
+            await asyncio.shield(self._held)
+            self._check()
 
     async def _next_digit(self) -> None:
         """Return at the next key; raises ``LegGone`` when the leg ends instead."""

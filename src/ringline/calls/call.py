@@ -12,6 +12,7 @@ from ringline.calls.states import (
     Direction,
     HangupBy,
     HangupReason,
+    MuteDirection,
     Status,
     hangup_by,
     hangup_reason,
@@ -64,7 +65,10 @@ class Call:
     recording_id: UUID = ZERO
     recording_ids: list[UUID] = field(default_factory=list)
     anonymous: bool = False
-    mute_direction: str = ""
+    mute_direction: MuteDirection = ""
+    hold: bool = False
+    moh: bool = False
+    silence: bool = False
     sip_call_id: str = ""
     hangup_by: HangupBy = HangupBy.NONE
     hangup_reason: HangupReason = HangupReason.NONE
@@ -152,6 +156,9 @@ class Call:
             "status": self.status.value,
             "direction": self.direction.value,
             "mute_direction": self.mute_direction,
+            "hold": self.hold,
+            "moh": self.moh,
+            "silence": self.silence,
             "anonymous": self.anonymous,
             "channel_id": self.channel_id,
             "sip_call_id": self.sip_call_id,

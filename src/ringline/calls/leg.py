@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ringline.calls.call import Call
 from ringline.calls.caller import Anonymity
-from ringline.calls.states import HangupReason
+from ringline.calls.states import HangupReason, MuteDirection
 from ringline.media import Prompt
 from ringline.sip.address import Address
 
@@ -80,6 +80,9 @@ class Leg(Protocol):
 
         Returns after ``length`` keys (0: no such end), with one of ``end_keys``, or after ``seconds``.
         """
+
+    async def mute(self, direction: MuteDirection) -> None:
+        """Mute the leg in exactly this direction. Raises ``LegError``."""
 
     async def wait(self, seconds: float) -> None:
         """Let time pass on the leg."""

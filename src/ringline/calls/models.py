@@ -50,7 +50,12 @@ class CallView(ResponseModel):
     )
     action: CurrentAction
     direction: str = Field(description="`incoming` or `outgoing`.")
-    mute_direction: str
+    mute_direction: str = Field(
+        description="What is muted: `in` (what the other side says), `out` (what it hears), `both`, or nothing."
+    )
+    hold: bool = Field(description="Whether the other side is on hold.")
+    moh: bool = Field(description="Whether it hears music on hold that was asked for.")
+    silence: bool = Field(description="Whether it hears silence in place of everything else.")
     anonymous: bool
     hangup_by: str = Field(description="`remote` or `local`; empty while the call lasts.")
     hangup_reason: str = Field(

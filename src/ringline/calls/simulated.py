@@ -12,7 +12,14 @@ from uuid import UUID, uuid4
 
 from ringline.calls.call import Call
 from ringline.calls.leg import Connected, LegGone, Wanted
-from ringline.calls.states import SIP_CAUSE_OF_REASON, Direction, HangupReason, Status, local_ending
+from ringline.calls.states import (
+    SIP_CAUSE_OF_REASON,
+    Direction,
+    HangupReason,
+    MuteDirection,
+    Status,
+    local_ending,
+)
 from ringline.clock import Clock
 from ringline.media import Prompt
 from ringline.sip.address import Address
@@ -115,6 +122,11 @@ class SimulatedLeg:
             await self.wait(max(ends - self._elapsed(), 0.0))
         self._note("received", received)
         return received
+
+    async def mute(self, direction: MuteDirection) -> None:
+        self._check()
+        self.call.mute_direction = direction
+        self._note("mute", direction or "none")
 
     async def wait(self, seconds: float) -> None:
         self._check()

@@ -6,7 +6,7 @@ Source: VoIPBIN's call model (``shared/spec/voipbin-api.md`` sections 5.1 and 5.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from ringline.sip.cause import Cause
 
@@ -20,6 +20,10 @@ class Status(StrEnum):
     TERMINATING = "terminating"
     CANCELING = "canceling"
     HANGUP = "hangup"
+
+
+MuteDirection = Literal["", "in", "out", "both"]
+"""What of a call is muted: what the other side says (``in``), what it hears (``out``), both, or nothing."""
 
 
 class Direction(StrEnum):

@@ -48,6 +48,10 @@ calls = sa.Table(
     sa.Column("status", sa.String, nullable=False),
     sa.Column("direction", sa.String, nullable=False),
     _text("mute_direction"),
+    *(
+        sa.Column(name, sa.Boolean, nullable=False, server_default=sa.false())
+        for name in ("hold", "moh", "silence")
+    ),
     sa.Column("anonymous", sa.Boolean, nullable=False, server_default=sa.false()),
     _text("channel_id"),
     _text("sip_call_id"),

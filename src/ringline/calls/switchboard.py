@@ -20,7 +20,7 @@ from ringline.calls.call import Call
 from ringline.calls.journal import Journal
 from ringline.calls.leg import Connected, Wanted
 from ringline.calls.line import CallHooks, LegHooks, Line, Start
-from ringline.calls.states import Direction, Status, local_ending
+from ringline.calls.states import Direction, MuteDirection, Status, local_ending
 from ringline.clock import Clock
 from ringline.sip.cause import Cause, known
 
@@ -39,6 +39,12 @@ class Connector(Protocol):
     """Who connects a call with others (``calls.connection``)."""
 
     async def connect(self, leg: AriLeg, wanted: Wanted) -> Connected: ...
+
+
+class Muting(Protocol):
+    """Who mutes calls (``calls.control``)."""
+
+    async def mute(self, call: Call, direction: MuteDirection) -> None: ...
 
 
 class Arrivals(Protocol):
@@ -75,6 +81,7 @@ class Switchboard:
         self.hooks: CallHooks
         self.arrivals: Arrivals
         self.connector: Connector
+        self.muting: Muting
         self.auxiliary: dict[str, Callable[[dict[str, Any]], None]] = {}
         """Channels that are no calls (recorders, media streams, partners of an echo), by id: who hears of their
         ``StasisStart``, ``StasisEnd`` and ``ChannelDestroyed``. Whoever adds one takes it out again."""
@@ -129,6 +136,14 @@ class Switchboard:
     def lines(self) -> list[Line]:
         """Every live call, for whoever reconciles or counts."""
         return list(self._lines.values())
+
+    def line(self, call_id: UUID) -> Line | None:
+        """A live call with its leg."""
+        return self._lines.get(call_id)
+
+    def line_on(self, channel_id: str) -> Line | None:
+        """The live call that has this channel."""
+        return self._channels.get(channel_id)
 
     def known_channel(self, channel_id: str) -> bool:
         return channel_id in self._channels or channel_id in self.auxiliary

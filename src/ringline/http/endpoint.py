@@ -60,6 +60,8 @@ class Endpoint:
             raise from_validation(failure, route.query, what="query") from None
         # A body is read even where none is expected, so that the connection can be used again.
         text = await bodies.read(raw, self._limit)
+        if route.body_optional and not text.strip():
+            text = b"{}"
         body = None if route.body is None else bodies.validate(text, route.body)
         request = Request(
             principal=principal,

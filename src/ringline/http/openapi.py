@@ -164,7 +164,7 @@ def _operation(route: Route, schemas: Schemas, components: dict[str, Any]) -> di
         content: dict[str, Any] = {"schema": schemas[id(route), "validation"]}
         if route.body_examples:
             content["examples"] = {name: {"value": value} for name, value in route.body_examples.items()}
-        operation["requestBody"] = {"required": True, "content": {_JSON: content}}
+        operation["requestBody"] = {"required": not route.body_optional, "content": {_JSON: content}}
     return operation
 
 

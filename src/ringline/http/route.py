@@ -135,7 +135,8 @@ class Route:
 
     ``path`` is a template such as ``/v1.0/calls/{call_id}`` whose parameters are UUIDs. ``response`` is the
     pydantic type of the answer (``Call``, ``list[Call]``, ``Page[Call]``). ``errors`` are those beyond 400,
-    401, 403, 500 and 503. ``aliases`` are other paths of the same operation. ``timeout`` is in seconds.
+    401, 403, 500 and 503. Without a body a ``body_optional`` one is ``{}``. ``aliases`` are other paths of the same
+    operation. ``timeout`` is in seconds.
     """
 
     method: str
@@ -146,6 +147,7 @@ class Route:
     description: str = ""
     tags: tuple[str, ...] = ()
     body: type[BaseModel] | None = None
+    body_optional: bool = False
     query: type[QueryModel] | None = None
     errors: tuple[type[RinglineError], ...] = ()
     auth: Auth = "customer"

@@ -180,7 +180,7 @@ async def test_a_conversation_from_ringing_to_its_end(room: Room) -> None:
         ("POST", bridge),
         ("POST", f"{bridge}/addChannel"),
     ], "silence, then the bridge, at once and in this order"
-    assert room.client.sent[0][1].startswith("playbacks/")
+    assert room.client.sent[0][1].endswith("/ring")
     assert room.joined() == [f"{room.caller.channel_id},{leg.channel_id}"]
     await settled()
     assert room.bridges.joined_bridges() == {bridge.removeprefix("bridges/")}
@@ -397,9 +397,9 @@ class TestEarlyMedia:
         first, second = await self.begin(room, "+15550000001", "+15550000002")
         room.dial_event(first, "PROGRESS")
         await settled()
-        rung = len(room.asked("POST", "/play/"))
+        rung = len(room.asked("POST", "/ring"))
         room.destroyed(first, BUSY)
-        assert len(room.asked("POST", "/play/")) == rung + 1, "it rings again for the caller"
+        assert len(room.asked("POST", "/ring")) == rung + 1, "it rings again for the caller"
         room.dial_event(second, "ANSWER")
         assert room.joined()[-1] == f"{room.caller.channel_id},{second.channel_id}"
         room.destroyed(second, 16)

@@ -25,6 +25,7 @@ from ringline.flows.actions.fetch import Fetch
 from ringline.flows.actions.fetch_flow import FetchFlow
 from ringline.flows.actions.goto import Goto
 from ringline.flows.actions.hangup import Hangup
+from ringline.flows.actions.mute import Mute
 from ringline.flows.actions.play import Play
 from ringline.flows.actions.services import Calls, NewCalls, Services
 from ringline.flows.actions.sleep import Sleep
@@ -64,6 +65,7 @@ AnyAction = Annotated[
     | FetchFlow
     | Goto
     | Hangup
+    | Mute
     | Play
     | Sleep
     | Stop

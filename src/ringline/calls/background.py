@@ -1,0 +1,147 @@
+"""What a channel hears while nothing is played to it: nothing, music, or silence that is really sent.
+
+Asterisk has one generator for a channel. Whatever is played takes it away, and so a generator has to be asked for
+again afterwards; in a bridge it takes the place of the other party. One place keeps book, for all who want one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any
+
+from ringline import ari
+from ringline.calls.call import Call
+
+
+class Sound(StrEnum):
+    """A generator of Asterisk's, by the name that ARI has for it; empty: none."""
+
+    NONE = ""
+    MUSIC = "moh"
+    SILENCE = "silence"
+
+
+class _Behind:
+    """One channel's generator: what it is, and who needs frames to be sent even if there is nothing to hear."""
+
+    __slots__ = ("call", "floors", "sounds")
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.floors: set[str] = set()
+        self.sounds = Sound.NONE
+
+
+class Backgrounds:
+    """Keeps each channel's generator as its call's record and the floors want it.
+
+    A *floor* is silence that is sent because somebody whispers: Asterisk mixes a whisper into frames that are
+    written, and to a channel that hears nothing none are. In a bridge there are the other party's.
+    """
+
+    def __init__(self, client: ari.Client) -> None:
+        self._client = client
+        self._behind: dict[str, _Behind] = {}
+        self._bridged: set[str] = set()
+
+    def start(self) -> None:
+        """Listen to Asterisk's events."""
+        self._client.on_event("PlaybackFinished", self._on_playback_finished)
+        self._client.on_event("ChannelLeftBridge", self._on_left)
+
+    def restore(self, calls: Iterable[Call], bridged: Iterable[str]) -> None:
+        """Go on with calls of another life of the controller; ``bridged``: the channels that are in bridges."""
+        self._bridged = set(bridged)
+        for call in calls:
+            self.update(call)
+
+    def in_bridge(self, channel_id: str) -> bool:
+        return channel_id in self._bridged
+
+    # what is wanted
+
+    def update(self, call: Call) -> asyncio.Future[Any] | None:
+        """Make the channel's generator what it should be; the future of the last request, where there is one."""
+        behind = self._behind.get(call.channel_id)
+        if behind is None:
+            behind = _Behind(call)
+        wanted = self._wanted(behind)
+        request = self._change(behind, wanted)
+        if wanted is Sound.NONE and not behind.floors:
+            self._behind.pop(call.channel_id, None)
+        else:
+            self._behind[call.channel_id] = behind
+        return request
+
+    def keep_floor(self, call: Call, name: str) -> None:
+        """Have frames sent to the channel until ``drop_floor`` with the same name. Idempotent."""
+        if call.ended:
+            return
+        self._behind.setdefault(call.channel_id, _Behind(call)).floors.add(name)
+        self.update(call)
+
+    def drop_floor(self, call: Call, name: str) -> None:
+        """Nobody whispers under this name any more. Idempotent."""
+        behind = self._behind.get(call.channel_id)
+        if behind is not None:
+            behind.floors.discard(name)
+            self.update(call)
+
+    # what happens
+
+    def entered_bridge(self, channel_id: str) -> None:
+        """The channel hears others now."""
+        self._bridged.add(channel_id)
+        behind = self._behind.get(channel_id)
+        if behind is not None:
+            self.update(behind.call)
+
+    def call_ended(self, call: Call) -> None:
+        self._behind.pop(call.channel_id, None)
+        self._bridged.discard(call.channel_id)
+
+    def _on_left(self, event: dict[str, Any]) -> None:
+        channel_id = event["channel"]["id"]
+        self._bridged.discard(channel_id)
+        self._again(channel_id)
+
+    def _on_playback_finished(self, event: dict[str, Any]) -> None:
+        if self._behind:
+            self._again(event["playback"].get("target_uri", "").removeprefix("channel:"))
+
+    def _again(self, channel_id: str) -> None:
+        """The generator is gone with what was played over it."""
+        behind = self._behind.get(channel_id)
+        if behind is not None and not behind.call.ending:
+            behind.sounds = Sound.NONE
+            self.update(behind.call)
+
+    # requests
+
+    def _wanted(self, behind: _Behind) -> Sound:
+        call = behind.call
+        if call.silence:
+            return Sound.SILENCE
+        if call.hold or call.moh:
+            return Sound.MUSIC
+        if behind.floors and call.channel_id not in self._bridged:
+            return Sound.SILENCE
+        return Sound.NONE
+
+    def _change(self, behind: _Behind, wanted: Sound) -> asyncio.Future[Any] | None:
+        present = behind.sounds
+        if present is wanted:
+            return None
+        behind.sounds = wanted
+        request = None
+        if present is not Sound.NONE:
+            request = self._send("DELETE", behind.call, present)
+        if wanted is not Sound.NONE:
+            request = self._send("POST", behind.call, wanted)
+        return request
+
+    def _send(self, method: str, call: Call, sound: Sound) -> asyncio.Future[Any]:
+        uri = f"channels/{ari.quote(call.channel_id)}/{sound.value}"
+        return self._client.send(method, uri, key=str(call.id))

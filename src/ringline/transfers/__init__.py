@@ -1,0 +1,1 @@
+"""Transfers: a party of a conversation is replaced by somebody else."""

@@ -1,0 +1,90 @@
+"""The table of transfers and every query on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ringline.storage import bulk, metadata
+
+_zero = sa.text("'00000000-0000-0000-0000-000000000000'::uuid")
+
+
+def _text(name: str) -> sa.Column[str]:
+    return sa.Column(name, sa.String, nullable=False, server_default=sa.text("''"))
+
+
+def _reference(name: str) -> sa.Column[UUID]:
+    return sa.Column(name, sa.Uuid(), nullable=False, server_default=_zero)
+
+
+def _moment(name: str, *, nullable: bool = True) -> sa.Column[Any]:
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable)
+
+
+transfers = sa.Table(
+    "transfers",
+    metadata,
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    sa.Column("customer_id", sa.Uuid(), nullable=False),
+    _text("type"),
+    _text("status"),
+    _text("detail"),
+    _reference("transferer_call_id"),
+    _reference("transferred_call_id"),
+    sa.Column("transferee_addresses", postgresql.JSONB, nullable=False),
+    _reference("transferee_call_id"),
+    _reference("groupcall_id"),
+    _reference("confbridge_id"),
+    _moment("tm_create", nullable=False),
+    _moment("tm_update"),
+    _moment("tm_delete"),
+    sa.Index("ix_transfers_customer_page", "customer_id", sa.text("tm_create DESC"), sa.text("id DESC")),
+    sa.Index(
+        "ix_transfers_unfinished",
+        "status",
+        postgresql_where=sa.text("status in ('dialing', 'consulting')"),
+    ),
+)
+
+UNFINISHED = ("dialing", "consulting")
+_COLUMNS = [column.name for column in transfers.c]
+_insert = bulk.insert(transfers, _COLUMNS)
+UPSERT = bulk.upsert(
+    transfers, _COLUMNS, ["status", "detail", "transferee_call_id", "tm_update"], keep=["tm_delete"]
+)
+"""Stores transfers as they stand, new or known."""
+
+
+async def insert(connection: AsyncConnection, row: dict[str, Any]) -> None:
+    """Store a transfer before anything is done for it. Raises ``IntegrityError`` where it is stored already."""
+    await bulk.run(connection, _insert, [row])
+
+
+async def get(connection: AsyncConnection, customer_id: UUID, transfer_id: UUID) -> sa.Row[Any] | None:
+    """One transfer of a customer that was not deleted."""
+    result = await connection.execute(
+        sa.select(transfers).where(
+            transfers.c.id == transfer_id,
+            transfers.c.customer_id == customer_id,
+            transfers.c.tm_delete.is_(None),
+        )
+    )
+    return result.first()
+
+
+def listing(customer_id: UUID) -> sa.Select[Any]:
+    """The customer's transfers, to be paged by the caller."""
+    return sa.select(transfers).where(
+        transfers.c.customer_id == customer_id, transfers.c.tm_delete.is_(None)
+    )
+
+
+async def unfinished(connection: AsyncConnection) -> Iterable[sa.Row[Any]]:
+    """Transfers that another life of the controller left in the middle."""
+    return await connection.execute(sa.select(transfers).where(transfers.c.status.in_(UNFINISHED)))
