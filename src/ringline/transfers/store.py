@@ -80,9 +80,7 @@ async def get(connection: AsyncConnection, customer_id: UUID, transfer_id: UUID)
 
 def listing(customer_id: UUID) -> sa.Select[Any]:
     """The customer's transfers, to be paged by the caller."""
-    return sa.select(transfers).where(
-        transfers.c.customer_id == customer_id, transfers.c.tm_delete.is_(None)
-    )
+    return sa.select(transfers).where(transfers.c.customer_id == customer_id, transfers.c.tm_delete.is_(None))
 
 
 async def unfinished(connection: AsyncConnection) -> Iterable[sa.Row[Any]]:
