@@ -27,6 +27,7 @@ from ringline.calls.inbound import Inbound
 from ringline.calls.journal import Journal
 from ringline.calls.ordering import Ordering
 from ringline.calls.reconcile import Reconciler
+from ringline.calls.ringback import Ringback
 from ringline.calls.service import CallService
 from ringline.calls.states import Status
 from ringline.calls.switchboard import Switchboard
@@ -56,6 +57,7 @@ from ringline.flows.actions import Services
 from ringline.flows.activeflows import Activeflows
 from ringline.flows.activeflows_http import activeflow_routes
 from ringline.flows.calling import FlowCalls
+from ringline.flows.check import checked
 from ringline.flows.definitions import FlowDefinitions
 from ringline.flows.fetching import Fetcher
 from ringline.flows.service import FlowService
@@ -65,6 +67,10 @@ from ringline.http import DatabaseIdempotency, Readiness, Route, Server, create_
 from ringline.media import MediaLibrary, address_guard
 from ringline.media.outbound import OutboundClient
 from ringline.numbers import NumberDirectory, NumberService, number_routes, source_problem
+from ringline.queues.directory import QueueDirectory
+from ringline.queues.http import queue_routes, queuecall_routes
+from ringline.queues.joining import QueueJoining
+from ringline.queues.service import QueuecallService, QueueService
 from ringline.routing import KamailioRpc
 from ringline.settings import Settings
 from ringline.storage import Database, Live
@@ -89,6 +95,7 @@ class Controller:
         self.customers = CustomerDirectory(self.database)
         self.agents = AgentDirectory(self.database)
         self.presence = Presence()
+        self.queues = QueueDirectory(self.database)
         self.keys = AccesskeyDirectory(self.database)
         self.numbers = NumberDirectory(self.database)
         self.tokens = Tokens(settings.jwt_secret.get_secret_value())
@@ -142,6 +149,18 @@ class Controller:
             self.flows,
             self.ordering,
         )
+        self.joining = QueueJoining(
+            self.database,
+            self.queues,
+            self.agents,
+            self.presence,
+            self.definitions,
+            self.connections,
+            self.ordering,
+            self.switchboard,
+            clock,
+            partial(Ringback, self.ari),
+        )
         # what nobody waits for must not take the connections of what a call waits for
         guard = address_guard.AddressGuard(settings.fetch_allowed_networks)
         self.check_url = partial(address_guard.check_url, allowed=settings.fetch_allowed_networks)
@@ -153,6 +172,7 @@ class Controller:
             fetches=Fetcher(self.exchanges, self.media.check_language, self.check_url),
             flows=self.definitions,
             webhooks=FlowWebhooks(self.webhooks, self.exchanges, clock, self.journal.touch),
+            queues=self.joining,
         )
         self.activeflows = Activeflows(self.database, self.journal, self.flows, self._hang_up)
         self.idempotency = DatabaseIdempotency(self.database)
@@ -169,7 +189,7 @@ class Controller:
         """Start every part; what was started is stopped again by ``close`` even when a later one fails."""
         self._watch_parts()
         await self._finish_interrupted()
-        for mirror in (self.customers, self.agents, self.keys, self.numbers):
+        for mirror in (self.customers, self.agents, self.keys, self.numbers, self.queues):
             await mirror.start()
             self._on_close("mirror", mirror.close)
         await self.authentication.start()
@@ -191,6 +211,8 @@ class Controller:
         self._on_close("background-exchanges", self.background_exchanges.close)
         self._on_close("webhooks", self.webhooks.close)
         self._on_close("flows", self.flows.close)
+        await self.joining.start()
+        self._on_close("queues", self.joining.close)
         housekeeper = Housekeeper(self._chores(), telemetry.loop_lag_seconds.set)
         await housekeeper.start()
         self._on_close("housekeeper", housekeeper.close)
@@ -252,7 +274,7 @@ class Controller:
             *login_routes(LoginService(database, self.tokens)),
             *accesskey_routes(AccesskeyService(database, self.keys)),
             *agent_routes(AgentService(database, self.agents, self.presence)),
-            *tag_routes(TagService(database, self.agents, lambda customer_id, tag_id: [])),
+            *tag_routes(TagService(database, self.agents, self.queues.asking)),
             *customer_routes(
                 CustomerService(
                     database,
@@ -268,6 +290,16 @@ class Controller:
             *activeflow_routes(self.activeflows),
             *number_routes(NumberService(database, self.numbers, self.definitions.exists)),
             *billing_routes(BillingService(database)),
+            *queue_routes(
+                QueueService(
+                    database,
+                    self.queues,
+                    self.joining,
+                    self.definitions,
+                    lambda actions: checked(actions, self.media.check_language, self.check_url),
+                )
+            ),
+            *queuecall_routes(QueuecallService(database, self.joining)),
         ]
 
     def _watch_parts(self) -> None:

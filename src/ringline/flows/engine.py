@@ -105,6 +105,11 @@ def upcoming(actions: list[RawAction], snapshot: Snapshot) -> RawAction | None:
     return None
 
 
+def known(actions: list[RawAction], snapshot: Snapshot, target_id: str) -> bool:
+    """Whether a jump to this id is possible from where the flow stands."""
+    return target_id in (START_ID, FINISH_ID, NEXT_ID) or _find(actions, snapshot, target_id) is not None
+
+
 def _actions_of(base: list[RawAction], frame: Frame) -> list[RawAction]:
     return base if frame.actions is None else frame.actions
 

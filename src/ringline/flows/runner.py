@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Protocol
 from uuid import UUID
 
@@ -163,6 +164,9 @@ class Runner:
 
     def _context(self, raw: RawAction) -> Context:
         flow = self._activeflow
+        progress = Progress(
+            flow.snapshot, self._clock, lambda: self._observer.flow_changed(flow), resumed=self._resumed
+        )
         return Context(
             leg=self._leg,
             media=self._media,
@@ -171,11 +175,26 @@ class Runner:
             lookup=flow.lookup(self._leg.call),
             written=raw,
             services=self._services,
-            progress=Progress(
-                flow.snapshot, self._clock, lambda: self._observer.flow_changed(flow), resumed=self._resumed
-            ),
+            progress=progress,
             activeflow_id=flow.id,
+            meanwhile=partial(self._meanwhile, progress),
         )
+
+    async def _meanwhile(self, progress: Progress, actions: list[RawAction]) -> engine.Result | None:
+        """Run actions over and over beside the current one, until cancelled."""
+        from ringline.flows.meanwhile import Meanwhile  # noqa: PLC0415 - a runner itself
+
+        inner = Meanwhile(
+            self._activeflow,
+            actions,
+            self._leg,
+            self._media,
+            self._clock,
+            self._observer,
+            self._services,
+            progress,
+        )
+        return await inner.rounds()
 
     def _ready(self, raw: RawAction) -> Action:
         return preparation.with_variables(raw, self._activeflow, self._leg.call)

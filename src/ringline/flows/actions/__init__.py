@@ -27,6 +27,7 @@ from ringline.flows.actions.goto import Goto
 from ringline.flows.actions.hangup import Hangup
 from ringline.flows.actions.mute import Mute
 from ringline.flows.actions.play import Play
+from ringline.flows.actions.queue_join import QueueJoin
 from ringline.flows.actions.services import Calls, NewCalls, Services
 from ringline.flows.actions.sleep import Sleep
 from ringline.flows.actions.stop import Stop
@@ -67,6 +68,7 @@ AnyAction = Annotated[
     | Hangup
     | Mute
     | Play
+    | QueueJoin
     | Sleep
     | Stop
     | Talk

@@ -10,7 +10,7 @@ drawings and flows without a call go by them), add the class to ``AnyAction`` in
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 from uuid import UUID, uuid4
@@ -62,7 +62,8 @@ class Context:
 
     ``lookup`` gives the text of a variable, system names included; ``written`` is the action as it stands in
     the flow, before its variables were put in. ``progress`` is where the action notes what it must not do twice
-    when it is run again after a restart; ``activeflow_id`` is the flow in execution.
+    when it is run again after a restart; ``activeflow_id`` is the flow in execution. ``meanwhile`` runs a list of
+    actions over and over until it is cancelled (``flows.meanwhile``); ``None`` within such a list.
     """
 
     leg: Leg
@@ -74,6 +75,7 @@ class Context:
     services: Services
     progress: Progress
     activeflow_id: UUID = ZERO
+    meanwhile: Callable[[list[RawAction]], Awaitable[Result | None]] | None = None
 
 
 class Options(BaseModel):

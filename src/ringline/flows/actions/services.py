@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from ringline.calls.call import Call
 from ringline.calls.caller import Anonymity
 from ringline.flows.snapshot import RawAction
 from ringline.sip.address import Address
+
+if TYPE_CHECKING:
+    from ringline.flows.actions.base import Context
+    from ringline.flows.engine import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,16 @@ class Webhooks(Protocol):
         """Send it once and wait: the status and the body's beginning. Raises ``ActionFailed``."""
 
 
+class Queues(Protocol):
+    """Waiting for agents (``queues.joining.QueueJoining``)."""
+
+    async def join(self, context: Context, queue_id: UUID) -> Result | None:
+        """Stay in a queue until the caller has left it; the result is what the wait flow wants done then.
+
+        Raises ``LegGone``, ``RinglineError``.
+        """
+
+
 @dataclass(slots=True)
 class Services:
     """Everything that actions may reach."""
@@ -102,3 +116,4 @@ class Services:
     fetches: Fetches | None = None
     flows: StoredFlows | None = None
     webhooks: Webhooks | None = None
+    queues: Queues | None = None
