@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -11,9 +12,8 @@ from pydantic import Field, field_validator, model_validator
 from ringline.calls.models import CallView, view
 from ringline.calls.service import CallService
 from ringline.errors import InvalidArgument, NotFound
-from ringline.flows import variables
-from ringline.flows.actions import AnyAction
-from ringline.flows.check import MAX_ACTIONS, LanguageCheck, UrlCheck, checked
+from ringline.flows import check, variables
+from ringline.flows.check import FlowActions, LanguageCheck, Rules, UrlCheck
 from ringline.flows.definitions import FlowDefinitions
 from ringline.flows.service import FlowService
 from ringline.http import Page, PageQuery, Request, RequestModel, Route
@@ -35,9 +35,7 @@ class CreateCall(RequestModel):
     destinations: list[Address] = Field(
         min_length=1, max_length=MAX_DESTINATIONS, description="Whom to call; each gets a call of its own."
     )
-    actions: list[AnyAction] = Field(
-        default=[], max_length=MAX_ACTIONS, description="What happens once the call is answered."
-    )
+    actions: FlowActions = Field(default=[], description="What happens once the call is answered.")
     flow_id: UUID = Field(default=ZERO, description="A stored flow to run; it wins over `actions`.")
     anonymous: Annotated[str, Field(max_length=16)] = Field(
         default="auto",
@@ -88,7 +86,8 @@ def routes(
         if body.flow_id != ZERO:
             actions, flow_id = await definitions.actions(customer_id, body.flow_id), body.flow_id
         else:
-            actions, flow_id = checked(body.actions, check_language, check_url), ZERO
+            check.refuse(await check.missing_flows(body.actions, partial(definitions.exists, customer_id)))
+            actions, flow_id = check.canonical(body.actions), ZERO
         if len(body.destinations) * len(orjson.dumps(actions)) > MAX_COPIED_BYTES:
             raise InvalidArgument(
                 f"destinations: {len(body.destinations)} copies of these actions are too much for one request;"
@@ -136,6 +135,7 @@ def routes(
             " comes at once, with the calls in state `dialing`. An `Idempotency-Key` header makes repeating safe.",
             tags=tags,
             body=CreateCall,
+            context=Rules(check_language, check_url),
             response=list[CallView],
             errors=(NotFound,),
             idempotent=True,

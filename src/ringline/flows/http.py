@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -9,11 +11,14 @@ from pydantic import Field
 
 from ringline.calls.call import ZERO
 from ringline.errors import NotFound
-from ringline.flows.actions import AnyAction
-from ringline.flows.check import MAX_ACTIONS, LanguageCheck, UrlCheck, checked
+from ringline.flows import check
+from ringline.flows.actions import Action
+from ringline.flows.check import FlowActions, LanguageCheck, Rules, UrlCheck
 from ringline.flows.definitions import FlowDefinitions
 from ringline.flows.detached import MAX_COMPLETIONS
 from ringline.http import Page, PageQuery, Request, RequestModel, ResponseModel, Route, Timestamp
+
+MAX_WARNINGS = 50
 
 
 class CreateFlow(RequestModel):
@@ -21,7 +26,7 @@ class CreateFlow(RequestModel):
 
     name: str = Field(default="", max_length=255)
     detail: str = Field(default="", max_length=1024)
-    actions: list[AnyAction] = Field(max_length=MAX_ACTIONS, description="What happens, in order.")
+    actions: FlowActions = Field(description="What happens, in order.")
     on_complete_flow_id: UUID = Field(
         default=ZERO,
         description="A flow to run, without a call, when one that runs this flow has ended. Chains of such flows"
@@ -34,10 +39,17 @@ class UpdateFlow(RequestModel):
 
     name: str | None = Field(default=None, max_length=255)
     detail: str | None = Field(default=None, max_length=1024)
-    actions: list[AnyAction] | None = Field(default=None, max_length=MAX_ACTIONS)
+    actions: FlowActions | None = None
     on_complete_flow_id: UUID | None = Field(
         default=None, description="A flow to run when one that runs this flow has ended; the zero UUID: none."
     )
+
+
+class FlowWarning(ResponseModel):
+    """Something odd that is not wrong."""
+
+    field: str = Field(description="Where it is, such as `actions[3]`.")
+    message: str
 
 
 class FlowView(ResponseModel):
@@ -50,6 +62,10 @@ class FlowView(ResponseModel):
     detail: str
     actions: list[dict[str, Any]]
     on_complete_flow_id: UUID
+    warnings: list[FlowWarning] = Field(
+        description="What is odd without being wrong: actions that can never be reached, a `branch` on digits that"
+        " nobody receives, variables of the system that do not exist."
+    )
     tm_create: Timestamp
     tm_update: Timestamp
     tm_delete: Timestamp
@@ -65,15 +81,23 @@ def routes(
 ) -> list[Route]:
     """``check_language`` knows which languages can be spoken, ``check_url`` what may be fetched."""
 
+    rules = Rules(check_language, check_url)
+
+    async def written(customer_id: UUID, actions: Sequence[Action]) -> dict[str, Any]:
+        """The columns of a flow's actions. Raises ``InvalidArgument`` for a stored flow that is not there."""
+        check.refuse(await check.missing_flows(actions, partial(flows.exists, customer_id)))
+        odd = [finding.as_json() for finding in check.odd(actions)[:MAX_WARNINGS]]
+        return {"actions": check.canonical(actions), "warnings": odd}
+
     async def create(request: Request[CreateFlow, None]) -> FlowView:
         body = request.body
-        actions = checked(body.actions, check_language, check_url)
+        written_actions = await written(request.customer_id, body.actions)
         await flows.check_completion(request.customer_id, body.on_complete_flow_id)
         fields = {
             "name": body.name,
             "detail": body.detail,
-            "actions": actions,
             "on_complete_flow_id": body.on_complete_flow_id,
+            **written_actions,
         }
         return view(await flows.create(request.principal.customer_id, fields))
 
@@ -95,7 +119,7 @@ def routes(
                 request.customer_id, body.on_complete_flow_id, of=request.path["flow_id"]
             )
         if body.actions is not None:
-            changes["actions"] = checked(body.actions, check_language, check_url)
+            changes |= await written(request.customer_id, body.actions)
         return view(await flows.update(request.principal.customer_id, request.path["flow_id"], changes))
 
     async def delete(request: Request[None, None]) -> FlowView:
@@ -110,6 +134,7 @@ def routes(
             summary="Create a flow",
             tags=tags,
             body=CreateFlow,
+            context=rules,
             response=FlowView,
             errors=(NotFound,),
             idempotent=True,
@@ -140,6 +165,7 @@ def routes(
             summary="Change a flow",
             tags=tags,
             body=UpdateFlow,
+            context=rules,
             response=FlowView,
             errors=(NotFound,),
         ),

@@ -142,6 +142,11 @@ class _Substitution:
         return result
 
 
+def references(text: str) -> list[str]:
+    """The names of the variables in a text."""
+    return [name.strip() for name in _REFERENCE.findall(text)]
+
+
 def has_reference(text: str) -> bool:
     """Whether the text names a variable, so that its final form is known only at run time."""
     return _REFERENCE.search(text) is not None

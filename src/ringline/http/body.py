@@ -46,14 +46,17 @@ def _too_large(limit: int) -> PayloadTooLarge:
     return PayloadTooLarge(f"The body is larger than {limit} bytes, the most that is accepted.")
 
 
-def validate(raw: bytes, model: type[M]) -> M:
-    """The body as ``model``. Raises ``InvalidArgument``: ``INVALID_JSON_BODY`` when it is no JSON at all."""
+def validate(raw: bytes, model: type[M], context: Any = None) -> M:
+    """The body as ``model``. Raises ``InvalidArgument``: ``INVALID_JSON_BODY`` when it is no JSON at all.
+
+    ``context`` is for the model's validators.
+    """
     if not raw.strip():
         raise InvalidArgument("This operation needs a body: a JSON object.", reason="INVALID_JSON_BODY")
     if _NUL in raw:
         _refuse_nul(raw)
     try:
-        return model.model_validate_json(raw)
+        return model.model_validate_json(raw, context=context)
     except ValidationError as failure:
         raise from_validation(failure, model) from None
 

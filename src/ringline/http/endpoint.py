@@ -62,7 +62,7 @@ class Endpoint:
         text = await bodies.read(raw, self._limit)
         if route.body_optional and not text.strip():
             text = b"{}"
-        body = None if route.body is None else bodies.validate(text, route.body)
+        body = None if route.body is None else bodies.validate(text, route.body, route.context)
         request = Request(
             principal=principal,
             body=body,

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from ringline.errors import InvalidArgument, RinglineError
 from ringline.http.places import Place, locate
 
-_MOST_DETAILS = 20
+_MOST_DETAILS = 200
 _MOST_FAULTS = 1000
 _LONGEST_VALUE = 60
 _SECRET = ("password", "token", "secret", "accesskey")
@@ -54,24 +54,33 @@ def from_validation(failure: ValidationError, model: Any, *, what: str = "body")
     """
     if failure.error_count() > _MOST_FAULTS:  # listing them would keep everybody else waiting
         return InvalidArgument(f"The {what} has {failure.error_count()} faults, too many to list.")
-    faults = failure.errors(include_url=False)
-    if faults[0]["type"] == "json_invalid":
+    first_fault = failure.errors(include_url=False)[0]
+    if first_fault["type"] == "json_invalid":
         return InvalidArgument(
-            f"The body is not valid JSON: {faults[0]['ctx']['error']}.", reason="INVALID_JSON_BODY"
+            f"The body is not valid JSON: {first_fault['ctx']['error']}.", reason="INVALID_JSON_BODY"
         )
-    # A misspelt field explains the one that is missing, so it comes first.
-    faults.sort(key=lambda fault: fault["type"] != "extra_forbidden")
-    details = []
-    for fault in faults[:_MOST_DETAILS]:
-        place = locate(model, fault["loc"])
-        details.append({"field": place.path or what, "message": _sentence(fault, place)})
+    details = faults_of(failure, model, what=what)
     first = details[0]
     name = f"`{first['field']}`" if first["field"] != what else f"The {what}"
     message = f"{name} {first['message']}"
     message += "" if message.endswith("?") else "."
-    if len(faults) > 1:
-        message += f" ({len(faults)} faults in all, see `details`.)"
-    return InvalidArgument(message, details=details)
+    if failure.error_count() > 1:
+        message += f" ({failure.error_count()} faults in all, see `details`.)"
+    return InvalidArgument(message, details=list[dict[str, Any]](details))
+
+
+def faults_of(
+    failure: ValidationError, model: Any, *, what: str = "", most: int = _MOST_DETAILS
+) -> list[dict[str, str]]:
+    """Each fault's place and what is wrong with it; ``what`` stands where there is no place."""
+    faults = failure.errors(include_url=False)
+    # A misspelt field explains the one that is missing, so it comes first.
+    faults.sort(key=lambda fault: fault["type"] != "extra_forbidden")
+    details = []
+    for fault in faults[:most]:
+        place = locate(model, fault["loc"])
+        details.append({"field": place.path or what, "message": _sentence(fault, place)})
+    return details
 
 
 def _sentence(fault: Mapping[str, Any], place: Place) -> str:
@@ -82,6 +91,8 @@ def _sentence(fault: Mapping[str, Any], place: Place) -> str:
         return "is required"
     if kind == "value_error":
         return str(context["error"]).rstrip(".")
+    if kind == "flow_fault":
+        return str(context["sentence"])
     if kind == "union_tag_not_found":
         return f"needs a {context['discriminator'].replace(chr(39), '`')} that says what it is"
     if kind == "union_tag_invalid":

@@ -135,8 +135,8 @@ class Route:
 
     ``path`` is a template such as ``/v1.0/calls/{call_id}`` whose parameters are UUIDs. ``response`` is the
     pydantic type of the answer (``Call``, ``list[Call]``, ``Page[Call]``). ``errors`` are those beyond 400,
-    401, 403, 500 and 503. Without a body a ``body_optional`` one is ``{}``. ``aliases`` are other paths of the same
-    operation. ``timeout`` is in seconds.
+    401, 403, 500 and 503. Without a body a ``body_optional`` one is ``{}``. ``context`` is given to the body's
+    validation. ``aliases`` are other paths of the same operation. ``timeout`` is in seconds.
     """
 
     method: str
@@ -149,6 +149,7 @@ class Route:
     body: type[BaseModel] | None = None
     body_optional: bool = False
     query: type[QueryModel] | None = None
+    context: Any = None
     errors: tuple[type[RinglineError], ...] = ()
     auth: Auth = "customer"
     aliases: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 from uuid import UUID, uuid4
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
@@ -98,12 +98,16 @@ class Action(BaseModel):
     """Whether the flow ends when this action fails, instead of going on with the next."""
     changes_variables: ClassVar[bool] = False
     """Whether a decision after it may come out differently than before it."""
+    pushes: ClassVar[bool] = False
+    """Whether actions that nobody knows before may run before the one that follows (``fetch``)."""
     goes_on: ClassVar[bool] = True
     """Whether the action that follows may be the next to run (not after ``stop``, nor where it always jumps)."""
     nested: ClassVar[tuple[str, ...]] = ()
     """Names of options that hold lists of actions: flows of their own, which run elsewhere."""
 
-    id: UUID = Field(default_factory=uuid4, description="Target of jumps; made up when left out.")
+    id: Annotated[UUID, AfterValidator(lambda given: uuid4() if given == ZERO else given)] = Field(
+        default_factory=uuid4, description="Target of jumps; made up when left out."
+    )
     next_id: UUID = Field(default=ZERO, description="Run this action next instead of the following one.")
 
     @abstractmethod
@@ -117,6 +121,10 @@ class Action(BaseModel):
     def bounded_targets(self) -> frozenset[str]:
         """Those places of ``targets`` by which it jumps a limited number of times only, whatever happens."""
         return frozenset()
+
+    def decides_on(self) -> str:
+        """The variable whose value says where the flow goes on; empty: none."""
+        return ""
 
     def waits(self) -> bool:
         """Whether it lets time pass on the call, so that a loop with it in it does not spin."""

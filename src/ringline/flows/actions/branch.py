@@ -45,6 +45,9 @@ class Branch(Action):
         places = {f"option.target_ids.{value}": target for value, target in self.option.target_ids.items()}
         return {"option.default_target_id": self.option.default_target_id, **places}
 
+    def decides_on(self) -> str:
+        return self.option.variable or DIGITS
+
     def bounded_targets(self) -> frozenset[str]:
         # the variable is empty from then on
         return frozenset(f"option.target_ids.{value}" for value in self.option.target_ids if value)

@@ -31,6 +31,7 @@ class Fetch(Action):
     needs_call = False
     fatal = True
     changes_variables = True
+    pushes = True
 
     type: Literal["fetch"]
     option: FetchOptions
