@@ -36,4 +36,13 @@ case "${RINGLINE_ADVERTISED_ADDRESS:-}" in
     *) export EDGE_ADVERTISED="$RINGLINE_ADVERTISED_ADDRESS:$EDGE_PORT" ;;
 esac
 
+export EDGE_ADVERTISED_HOST="${RINGLINE_ADVERTISED_ADDRESS:-none}"
+EDGE_ADVERTISED_HOST="${EDGE_ADVERTISED_HOST%%:*}"
+# Networks that are not public and may be called all the same (RINGLINE_SIP_ALLOWED_NETWORKS, a list with commas).
+allowed="$(printf '%s' "${RINGLINE_SIP_ALLOWED_NETWORKS:-}" | tr -d ' ')"
+case "$allowed" in
+    *[!0-9a-fA-F.:/,]*) fail "RINGLINE_SIP_ALLOWED_NETWORKS must be networks such as 10.1.2.0/24, with commas between them" ;;
+esac
+export EDGE_ALLOWED_NETWORKS="${allowed:-none}"
+
 exec kamailio -DD -E -m "${RINGLINE_KAMAILIO_SHM_MB:-64}" -M 8 -w /tmp -f /etc/ringline-kamailio/kamailio.cfg "$@"

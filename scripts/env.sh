@@ -122,6 +122,8 @@ if [[ "$INSTANCE" == test ]]; then
     key RINGLINE_BENCH 1
     # the tests' own file server; every other private address stays forbidden
     key RINGLINE_FETCH_ALLOWED_NETWORKS 127.0.0.2/32
+    # the tests' own telephones; likewise
+    key RINGLINE_SIP_ALLOWED_NETWORKS 127.0.0.3/32
 else
     key RINGLINE_BENCH 0
 fi

@@ -23,6 +23,7 @@ from ringline.calls.background import Backgrounds
 from ringline.calls.bridges import Bridges
 from ringline.calls.connection import Connections
 from ringline.calls.control import Controls
+from ringline.calls.destinations import Destinations
 from ringline.calls.inbound import Inbound
 from ringline.calls.journal import Journal
 from ringline.calls.ordering import Ordering
@@ -51,6 +52,7 @@ from ringline.customers import (
     tag_routes,
 )
 from ringline.errors import RinglineError
+from ringline.extensions import ExtensionDirectory
 from ringline.flows import http as flows_http
 from ringline.flows import store as flow_store
 from ringline.flows.actions import Services
@@ -62,6 +64,12 @@ from ringline.flows.definitions import FlowDefinitions
 from ringline.flows.fetching import Fetcher
 from ringline.flows.service import FlowService
 from ringline.flows.webhooks import FlowWebhooks
+from ringline.groupcalls import http as groupcalls_http
+from ringline.groupcalls import store as groupcall_store
+from ringline.groupcalls.groupcall import Groupcall
+from ringline.groupcalls.placing import Groups
+from ringline.groupcalls.rings import Rings
+from ringline.groupcalls.service import GroupcallService
 from ringline.housekeeping import Chore, Housekeeper
 from ringline.http import DatabaseIdempotency, Readiness, Route, Server, create_app, utc_now
 from ringline.media import MediaLibrary, address_guard
@@ -74,6 +82,7 @@ from ringline.queues.service import QueuecallService, QueueService
 from ringline.routing import KamailioRpc
 from ringline.settings import Settings
 from ringline.storage import Database, Live
+from ringline.storage.behind import WriteBehind
 from ringline.webhooks.exchange import HttpExchanges
 from ringline.webhooks.sender import Sender
 
@@ -121,8 +130,19 @@ class Controller:
             dial_timeout=settings.dial_timeout_seconds,
             max_duration=settings.max_call_seconds,
         )
+        self.extensions = ExtensionDirectory(self.database)
+        destinations = Destinations(
+            sip_domain=settings.sip_domain,
+            extensions=self.extensions,
+            agents=self.agents,
+            allowed_networks=settings.sip_allowed_networks,
+        )
         self.ordering = Ordering(
-            self.switchboard, self.customers, self.numbers, sip_domain=settings.sip_domain
+            self.switchboard,
+            self.customers,
+            self.numbers,
+            sip_domain=settings.sip_domain,
+            destinations=destinations,
         )
         self.bridges = Bridges()
         self.connections = Connections(self.ari, self.switchboard, self.journal, self.ordering, self.bridges)
@@ -175,6 +195,21 @@ class Controller:
             queues=self.joining,
         )
         self.activeflows = Activeflows(self.database, self.journal, self.flows, self._hang_up)
+        self.groupcalls_behind = WriteBehind(
+            self.database, groupcall_store.UPSERT, Groupcall.row, name="groupcalls"
+        )
+        self.rings = Rings(
+            self.switchboard, self.ordering, self.journal, self.flows, self.groupcalls_behind, clock
+        )
+        self.calls.groups = Groups(self.rings)
+        self.groupcalls = GroupcallService(
+            self.database,
+            self.rings,
+            self.ordering,
+            self.journal,
+            self.groupcalls_behind,
+            self.calls.ready,
+        )
         self.idempotency = DatabaseIdempotency(self.database)
         self.readiness = Readiness()
         self._closing: list[tuple[str, Close]] = []
@@ -189,7 +224,14 @@ class Controller:
         """Start every part; what was started is stopped again by ``close`` even when a later one fails."""
         self._watch_parts()
         await self._finish_interrupted()
-        for mirror in (self.customers, self.agents, self.keys, self.numbers, self.queues):
+        for mirror in (
+            self.customers,
+            self.agents,
+            self.keys,
+            self.numbers,
+            self.queues,
+            self.extensions,
+        ):
             await mirror.start()
             self._on_close("mirror", mirror.close)
         await self.authentication.start()
@@ -198,6 +240,8 @@ class Controller:
         self._on_close("media", self.media.close)
         await self.journal.start()
         self._on_close("journal", self.journal.close)
+        await self.groupcalls_behind.start()
+        self._on_close("groupcalls", self.groupcalls_behind.close)
         self.switchboard.start()
         self.backgrounds.start()
         self.controls.start()
@@ -288,6 +332,9 @@ class Controller:
             *control_http.routes(self.calls, self.controls),
             *flows_http.routes(self.definitions, self.media.check_language, self.check_url),
             *activeflow_routes(self.activeflows),
+            *groupcalls_http.routes(
+                self.groupcalls, self.flows, self.definitions, self.media.check_language, self.check_url
+            ),
             *number_routes(NumberService(database, self.numbers, self.definitions.exists)),
             *billing_routes(BillingService(database)),
             *queue_routes(

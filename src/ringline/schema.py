@@ -14,6 +14,7 @@ _MODULES = (
     "ringline.customers.tables",
     "ringline.extensions.store",
     "ringline.flows.store",
+    "ringline.groupcalls.store",
     "ringline.http.tables",
     "ringline.numbers.tables",
     "ringline.queues.store",

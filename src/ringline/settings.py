@@ -70,7 +70,8 @@ class Settings(BaseSettings):
     fetch_timeout_seconds: float = 15.0
     fetch_allowed_networks: Annotated[list[IPv4Network | IPv6Network], NoDecode] = []
 
-    # calls
+    # calls. Addresses that are not public and may all the same be called (`sip` destinations).
+    sip_allowed_networks: Annotated[list[IPv4Network | IPv6Network], NoDecode] = []
     dial_timeout_seconds: float = 60.0
     max_call_seconds: float = 3600.0
     shutdown_grace_seconds: float = 20.0
@@ -87,7 +88,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 
-    @field_validator("speech_engines", "fetch_allowed_networks", mode="before")
+    @field_validator("speech_engines", "fetch_allowed_networks", "sip_allowed_networks", mode="before")
     @classmethod
     def _comma_list(cls, value: object) -> object:
         """Lists are written with commas in the environment: ``piper,espeak``."""

@@ -76,11 +76,20 @@ class Edge:
             )
 
     def call(
-        self, number: str, *extra: str, caller: Phone | None = None, from_: str = "", customer: str = ""
+        self,
+        number: str,
+        *extra: str,
+        caller: Phone | None = None,
+        from_: str = "",
+        customer: str = "",
+        uri: str = "",
     ) -> Dialog:
-        """Send an INVITE as Asterisk would (or as ``caller``), and return the dialog it begins."""
+        """Send an INVITE as Asterisk would (or as ``caller``), and return the dialog it begins.
+
+        ``uri``: what is called, where it is no number of the domain.
+        """
         phone = caller or self.asterisk
-        begun = dialog(phone, f"sip:{number}@{self.domain}", **({"from_": from_} if from_ else {}))
+        begun = dialog(phone, uri or f"sip:{number}@{self.domain}", **({"from_": from_} if from_ else {}))
         ours = (f"X-Ringline-Customer: {customer}", "X-Ringline-Call: 77") if customer else ()
         # As Asterisk's outbound_proxy writes it, and as a provider may try.
         begun.routes = (f"<sip:127.0.0.1:{self.port};lr>",)

@@ -68,9 +68,9 @@ class Phone(asyncio.DatagramProtocol):
         self.address = ("", 0)
 
     @classmethod
-    async def open(cls, port: int = 0, behaviour: Behaviour | None = None) -> Phone:
+    async def open(cls, port: int = 0, behaviour: Behaviour | None = None, host: str = "127.0.0.1") -> Phone:
         loop = asyncio.get_running_loop()
-        _, phone = await loop.create_datagram_endpoint(lambda: cls(behaviour), local_addr=("127.0.0.1", port))
+        _, phone = await loop.create_datagram_endpoint(lambda: cls(behaviour), local_addr=(host, port))
         return phone
 
     def close(self) -> None:
@@ -105,7 +105,11 @@ class Phone(asyncio.DatagramProtocol):
         lines += [f"From: {request.one('from')}", f"To: {to}"]
         lines += [f"Call-ID: {request.one('call-id')}", f"CSeq: {request.one('cseq')}"]
         lines += [
-            f"Contact: <sip:127.0.0.1:{self.address[1]}>",
+            *(
+                ()
+                if any(line.lower().startswith("contact:") for line in extra)
+                else (f"Contact: <sip:{self.address[0]}:{self.address[1]}>",)
+            ),
             *extra,
             *(("Content-Type: application/sdp",) if body else ()),
             f"Content-Length: {len(body)}",

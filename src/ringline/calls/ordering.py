@@ -6,19 +6,20 @@ leg leaves for the telephone network without a number that the customer owns (``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import structlog
 
 from ringline.calls.call import ZERO, Call
-from ringline.calls.caller import Anonymity, Caller, hides, shown_source
+from ringline.calls.caller import Anonymity, Caller, hides, shown_source, shown_user
+from ringline.calls.destinations import Destinations, RingMethod, Route
 from ringline.calls.line import LegHooks, Start
 from ringline.calls.states import Direction, Status
 from ringline.calls.switchboard import CHANNEL_PREFIX, Switchboard
 from ringline.customers import Customer, CustomerDirectory
-from ringline.errors import InvalidArgument, PermissionDenied
+from ringline.errors import InvalidArgument, NotFound, PermissionDenied, RinglineError
 from ringline.http import utc_now
 from ringline.numbers import NumberDirectory, resolve_source
 from ringline.sip import e164
@@ -29,11 +30,38 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One outgoing leg: who calls whom, and how the caller is shown."""
+    """One outgoing leg: who calls whom, how the caller is shown, and where it is sent."""
 
     source: Address
     destination: Address
     caller: Caller
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """A destination that rings as a groupcall of its own: an agent with the phones of theirs, an extension."""
+
+    source: Address
+    destination: Address
+    ring_method: RingMethod
+    orders: tuple[Order, ...]
+
+
+Plan = Order | Party
+
+MAX_LEGS = 100
+"""Phones that may ring for one request, those of agents included."""
+
+
+def check_size(plans: Sequence[Plan]) -> None:
+    """Raises ``InvalidArgument`` for more phones than one request may ring."""
+    legs = sum(len(plan.orders) if isinstance(plan, Party) else 1 for plan in plans)
+    if legs > MAX_LEGS:
+        message = (
+            f"destinations: they have {legs} phones together; {MAX_LEGS} at most can ring for one request"
+        )
+        raise InvalidArgument(message, details=[{"field": "destinations", "message": message}])
 
 
 class Ordering:
@@ -46,11 +74,12 @@ class Ordering:
         numbers: NumberDirectory,
         *,
         sip_domain: str,
+        destinations: Destinations | None = None,
     ) -> None:
         self._switchboard = switchboard
         self._customers = customers
         self._numbers = numbers
-        self._sip_domain = sip_domain
+        self._destinations = destinations or Destinations(sip_domain=sip_domain)
 
     def customer(self, customer_id: UUID) -> Customer:
         """The customer that dials. Raises ``PermissionDenied`` for one that is not active."""
@@ -63,18 +92,79 @@ class Ordering:
             )
         return customer
 
-    def order(
+    def plan(
         self, customer: Customer, source: Address, destination: Address, field: str, anonymous: Anonymity
+    ) -> Plan:
+        """What an API request asks for. Raises ``InvalidArgument`` naming ``field`` or ``source``, ``NotFound``."""
+
+        def order(one: Address, route: Route) -> Order:
+            return self._order(customer, source, one, route, anonymous)
+
+        return self._plan(customer, source, destination, field, order)
+
+    def plans_from(
+        self, parent: Call, source: Address, destinations: Sequence[Address], anonymous: Anonymity
+    ) -> list[Plan]:
+        """What a flow that runs on ``parent`` asks for: without a number of its own a leg is anonymous.
+
+        A destination that cannot be called is left out as long as another one can. Raises ``InvalidArgument`` or
+        ``NotFound`` where none can, ``PermissionDenied``.
+        """
+        customer = self.customer(parent.customer_id)
+
+        def order(one: Address, route: Route) -> Order:
+            return self._order_from(customer, parent, source, one, route, anonymous)
+
+        plans: list[Plan] = []
+        faults: list[RinglineError] = []
+        for index, destination in enumerate(destinations):
+            try:
+                plans.append(self._plan(customer, source, destination, f"destinations[{index}]", order))
+            except (InvalidArgument, NotFound) as error:
+                log.info("destination_left_out", call_id=str(parent.id), why=error.message)
+                faults.append(error)
+        if not plans:
+            raise faults[0]
+        return plans
+
+    def orders_from(
+        self, parent: Call, source: Address, destinations: Sequence[Address], anonymous: Anonymity
+    ) -> list[Order]:
+        """``plans_from`` for whoever rings single legs: the phones of a party are legs like any other."""
+        plans = self.plans_from(parent, source, destinations, anonymous)
+        return [
+            order for plan in plans for order in ([plan] if isinstance(plan, Order) else list(plan.orders))
+        ]
+
+    def _plan(
+        self,
+        customer: Customer,
+        source: Address,
+        destination: Address,
+        field: str,
+        order: Callable[[Address, Route], Order],
+    ) -> Plan:
+        found = self._destinations.resolve(customer, destination, field)
+        if isinstance(found, Route):
+            return order(destination, found)
+        orders, faults = [], []
+        for phone in found.destinations:
+            try:
+                orders.append(order(phone, self._destinations.phone(customer, phone, field)))
+            except (InvalidArgument, NotFound) as error:
+                log.info("phone_left_out", customer_id=str(customer.id), why=error.message)
+                faults.append(error)
+        if not orders:
+            raise faults[0]
+        return Party(source, destination, found.ring_method, tuple(orders))
+
+    def _order(
+        self, customer: Customer, source: Address, destination: Address, route: Route, anonymous: Anonymity
     ) -> Order:
-        """What an API request asks for. Raises ``InvalidArgument`` naming ``field`` or ``source``."""
         if destination.type != "tel":
-            raise InvalidArgument(
-                f"{field}.type: {destination.type!r} cannot be called by POST /v1.0/calls yet; use `tel` with a"
-                " number in E.164"
-            )
-        number = e164.check(destination.target, f"{field}.target")
-        if e164.is_virtual(number):
-            return self._inside(customer, source, destination, hides(anonymous))
+            return self._untouched(customer, source, destination, route, hidden=False)
+        if not route.telephone:
+            return self._inside(customer, source, destination, route, hides(anonymous))
         if source.type == "tel" and source.target:
             e164.check(source.target, "source.target")
         given = source.target if source.type == "tel" else ""
@@ -83,57 +173,68 @@ class Ordering:
             raise InvalidArgument(resolved.problem, details=list(resolved.details))
         shown = shown_source(source, resolved.number.number)
         caller = Caller(resolved.number.number, shown.target_name, hidden=hides(anonymous))
-        return Order(shown, destination, caller)
-
-    def orders_from(
-        self, parent: Call, source: Address, destinations: Sequence[Address], anonymous: Anonymity
-    ) -> list[Order]:
-        """What a flow that runs on ``parent`` asks for: without a number of its own a leg is anonymous.
-
-        A destination that cannot be called is left out as long as another one can. Raises ``InvalidArgument`` where
-        none can, ``PermissionDenied``.
-        """
-        customer = self.customer(parent.customer_id)
-        incoming = parent.anonymous if parent.direction is Direction.INCOMING else None
-        hidden = hides(anonymous, incoming)
-        orders, faults = [], []
-        for index, destination in enumerate(destinations):
-            try:
-                orders.append(
-                    self._order_from(customer, source, destination, f"destinations[{index}]", hidden)
-                )
-            except InvalidArgument as error:
-                log.info("destination_left_out", call_id=str(parent.id), why=error.message)
-                faults.append(error)
-        if not orders:
-            raise faults[0]
-        return orders
+        return Order(shown, destination, caller, route)
 
     def _order_from(
-        self, customer: Customer, source: Address, destination: Address, field: str, hidden: bool
+        self,
+        customer: Customer,
+        parent: Call,
+        source: Address,
+        destination: Address,
+        route: Route,
+        anonymous: Anonymity,
     ) -> Order:
+        incoming = parent.anonymous if parent.direction is Direction.INCOMING else None
+        hidden = hides(anonymous, incoming)
         if destination.type != "tel":
-            raise InvalidArgument(f"{field}.type: {destination.type!r} cannot be called yet; use `tel`")
-        if e164.is_virtual(e164.check(destination.target, f"{field}.target")):
-            return self._inside(customer, source, destination, hidden)
+            # a caller who withheld the number is not given away: never to strangers, to one's own phones when asked
+            withheld = bool(incoming) and source.target in ("", parent.source.target)
+            hidden = withheld and (route.outside or anonymous != "no")
+            return self._untouched(customer, source, destination, route, hidden=hidden)
+        if not route.telephone:
+            return self._inside(customer, source, destination, route, hidden)
         resolved = resolve_source(self._numbers, customer, source.target if source.type == "tel" else "")
         if resolved.number is None:
-            return Order(source, destination, Caller("", hidden=True))
+            return Order(source, destination, Caller("", hidden=True), route)
         shown = shown_source(source, resolved.number.number)
-        return Order(shown, destination, Caller(resolved.number.number, shown.target_name, hidden=hidden))
+        return Order(
+            shown, destination, Caller(resolved.number.number, shown.target_name, hidden=hidden), route
+        )
 
-    def _inside(self, customer: Customer, source: Address, destination: Address, hidden: bool) -> Order:
+    def _untouched(
+        self, customer: Customer, source: Address, destination: Address, route: Route, *, hidden: bool
+    ) -> Order:
+        """Phones and SIP hosts are shown the source as it is given, save for a number of somebody else's here."""
+        if source.type == "tel" and e164.is_e164(source.target):
+            known = self._numbers.by_number(source.target)
+            if known is None or known.customer_id == customer.id:
+                name = source.target_name or source.name
+                return Order(source, destination, Caller(source.target, name, hidden=hidden), route)
+        elif source.type in ("sip", "extension", "endpoint") and (user := shown_user(source.target)):
+            name = source.target_name or source.name
+            return Order(source, destination, Caller("", name, hidden=hidden, user=user), route)
+        return self._inside(customer, source, destination, route, hidden)
+
+    def _inside(
+        self, customer: Customer, source: Address, destination: Address, route: Route, hidden: bool
+    ) -> Order:
         """Between numbers of the installation a virtual number may call too; without any it is anonymous."""
         number = self._numbers.owned(customer.id, source.target) if source.type == "tel" else None
         if number is None or number.status != "active":
             number = resolve_source(self._numbers, customer, "").number
         if number is None:
-            return Order(source, destination, Caller("", hidden=True))
+            return Order(source, destination, Caller("", hidden=True), route)
         shown = shown_source(source, number.number)
-        return Order(shown, destination, Caller(number.number, shown.target_name, hidden=hidden))
+        return Order(shown, destination, Caller(number.number, shown.target_name, hidden=hidden), route)
 
     def record(
-        self, customer_id: UUID, order: Order, *, master: UUID = ZERO, call_id: UUID | None = None
+        self,
+        customer_id: UUID,
+        order: Order,
+        *,
+        master: UUID = ZERO,
+        groupcall: UUID = ZERO,
+        call_id: UUID | None = None,
     ) -> Call:
         """The call that will carry out an order. Nothing is sent and nothing stored yet."""
         call_id = call_id or uuid4()
@@ -146,6 +247,7 @@ class Ordering:
             channel_id=f"{CHANNEL_PREFIX}{call_id}",
             status=Status.DIALING,
             master_call_id=master,
+            groupcall_id=groupcall,
             anonymous=order.caller.hidden,
             tm_create=utc_now(),
         )
@@ -156,8 +258,8 @@ class Ordering:
         """Place the call. Never raises: a call that cannot be placed ends."""
         self._switchboard.dial(
             call,
-            f"PJSIP/kamailio/sip:{call.destination.target}@{self._sip_domain}",
-            order.caller.variables(call.customer_id, call.id),
+            f"PJSIP/kamailio/{order.route.uri}",
+            order.caller.variables(call.customer_id, call.id) | order.route.variables(),
             hooks=hooks,
             start=start,
         )

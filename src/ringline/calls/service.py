@@ -8,6 +8,7 @@ from uuid import UUID, uuid4, uuid5
 
 import structlog
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ringline import ari
 from ringline.calls import store
@@ -15,7 +16,7 @@ from ringline.calls.call import ZERO, Call
 from ringline.calls.caller import Anonymity
 from ringline.calls.journal import FlowRecord, Journal
 from ringline.calls.line import Start
-from ringline.calls.ordering import Ordering
+from ringline.calls.ordering import Order, Ordering, Party, Plan, check_size
 from ringline.calls.switchboard import Switchboard
 from ringline.errors import NotFound, Unavailable
 from ringline.http import Page, PageQuery, page_of, page_statement, utc_now
@@ -38,6 +39,41 @@ class Flows(Protocol):
     def current(self, call_id: UUID) -> dict[str, Any] | None: ...
 
 
+class Placing(Protocol):
+    """What is about to be placed for one destination: a call, or a groupcall."""
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls that are dialled first."""
+
+    async def store(self, connection: AsyncConnection) -> None:
+        """Insert what it has besides its calls."""
+
+    def begin(self, *, behind: bool = False) -> None:
+        """Dial. ``behind``: the rows of the calls are not stored yet."""
+
+    def discard(self) -> None:
+        """It did not come about."""
+
+    def lose(self) -> None:
+        """Whether its rows were stored nobody knows: what is there is to be ended."""
+
+
+class Groups(Protocol):
+    """Who makes groupcalls (``groupcalls.placing.Groups``)."""
+
+    def group(
+        self,
+        customer_id: UUID,
+        party: Party,
+        *,
+        groupcall_id: UUID,
+        anonymous: Anonymity,
+        prepare: Callable[[], FlowRecord],
+        master: Call | None,
+    ) -> Placing: ...
+
+
 class CallService:
     """The API's side of calls. It stores a call before anything is sent for it."""
 
@@ -57,6 +93,7 @@ class CallService:
         self._flows = flows
         self._ordering = ordering
         self.draining = False
+        self.groups: Groups
 
     async def create(
         self,
@@ -68,47 +105,94 @@ class CallService:
         prepare: Callable[[], FlowRecord],
         seed: UUID | None = None,
     ) -> list[Record]:
-        """Place one call to each destination; ``prepare`` makes a fresh copy of the flow for each.
+        """Place a call to each destination, several where it is an agent's; each has a fresh copy of the flow.
 
         ``seed`` is that of an ``Idempotency-Key``: the calls' ids follow from it, so that a repetition finds the
         calls of the first request even where its answer was lost, and places none.
 
-        Raises ``InvalidArgument`` naming the field, ``PermissionDenied`` for an inactive customer, and
-        ``Unavailable`` while Asterisk or the database cannot be reached.
+        Raises ``InvalidArgument`` and ``NotFound`` naming the field, ``PermissionDenied`` for an inactive customer,
+        and ``Unavailable`` while Asterisk or the database cannot be reached.
         """
         customer = self._ordering.customer(customer_id)
-        if self.draining or not self._client.connected:
+        if not self.ready():
             raise Unavailable(
                 "No calls can be placed now: the media server is not connected. Try again shortly."
             )
-        orders = [
-            self._ordering.order(customer, source, destination, f"destinations[{index}]", anonymous)
+        plans = [
+            self._ordering.plan(customer, source, destination, f"destinations[{index}]", anonymous)
             for index, destination in enumerate(destinations)
         ]
-        ids = [uuid4() if seed is None else uuid5(seed, str(index)) for index in range(len(orders))]
-        calls = [
-            self._ordering.record(customer_id, order, call_id=call_id)
-            for call_id, order in zip(ids, orders, strict=True)
-        ]
-        activeflows = [prepare() for _ in calls]
-        for call, activeflow in zip(calls, activeflows, strict=True):
-            self._flows.attach(activeflow, call)
+        check_size(plans)
+        placing = self._make(customer_id, plans, prepare, seed=seed, anonymous=anonymous)
+        calls = [call for one in placing for call in one.calls]
         try:
-            # one statement, so no transaction around it: the INVITE waits for this. The flows' rows may come later.
-            async with self._database.connect() as connection:
-                await store.insert(connection, [call.row() for call in calls])
+            await self._store(placing, calls)
         except BaseException as error:
-            for call in calls:
-                self._flows.detach(call)
+            for one in placing:
+                one.discard()
+            ids = [call.id for call in calls]
             if isinstance(error, IntegrityError) and seed is not None:
                 return await self._placed_before(customer_id, ids)
             # the rows may be there all the same: a connection can break after the commit and before its answer
             self._journal.disown(ids)
+            for one in placing:
+                one.lose()
             raise
-        for call, order, activeflow in zip(calls, orders, activeflows, strict=True):
-            self._journal.touch_flow(activeflow)
-            self._ordering.dial(call, order)
+        for one in placing:
+            one.begin()
         return list[Record](calls)
+
+    def ready(self) -> bool:
+        """Whether calls can be placed now."""
+        return not self.draining and self._client.connected
+
+    def _make(
+        self,
+        customer_id: UUID,
+        plans: Sequence[Plan],
+        prepare: Callable[[], FlowRecord],
+        *,
+        anonymous: Anonymity,
+        seed: UUID | None = None,
+        master: Call | None = None,
+        start: Start = Start.ON_ANSWER,
+    ) -> list[Placing]:
+        """Everything that the plans amount to, ready to be stored and begun; ``master``: what it ends with."""
+        made: list[Placing] = []
+        for index, plan in enumerate(plans):
+            new_id = uuid4() if seed is None else uuid5(seed, str(index))
+            if isinstance(plan, Party):
+                made.append(
+                    self.groups.group(
+                        customer_id,
+                        plan,
+                        groupcall_id=new_id,
+                        anonymous=anonymous,
+                        prepare=prepare,
+                        master=master,
+                    )
+                )
+                continue
+            call = self._ordering.record(
+                customer_id, plan, master=ZERO if master is None else master.id, call_id=new_id
+            )
+            activeflow = prepare()
+            self._flows.attach(activeflow, call)
+            made.append(_Single(self, call, plan, activeflow, start))
+        return made
+
+    async def _store(self, placing: Sequence[Placing], calls: Sequence[Call]) -> None:
+        rows = [call.row() for call in calls]
+        groups = [one for one in placing if not isinstance(one, _Single)]
+        if not groups:
+            # one statement, so no transaction around it: the INVITE waits for this. The flows' rows may come later.
+            async with self._database.connect() as connection:
+                await store.insert(connection, rows)
+            return
+        async with self._database.begin() as connection:
+            for group in groups:
+                await group.store(connection)
+            await store.insert(connection, rows)
 
     def place_from(
         self,
@@ -128,19 +212,18 @@ class CallService:
         """
         if self.draining or self._journal.full or not self._client.connected:
             raise Unavailable("No further calls are placed now.")
-        orders = self._ordering.orders_from(parent, source, destinations, anonymous)
-        calls = []
-        for order in orders:
-            call = self._ordering.record(parent.customer_id, order, master=parent.id if chained else ZERO)
-            activeflow = prepare()
-            self._flows.attach(activeflow, call)
-            self._journal.touch(call)
-            self._journal.touch_flow(activeflow)
-            if chained:
-                parent.chained_call_ids.append(call.id)
+        plans = self._ordering.plans_from(parent, source, destinations, anonymous)
+        check_size(plans)
+        master = parent if chained else None
+        placing = self._make(
+            parent.customer_id, plans, prepare, anonymous=anonymous, master=master, start=start
+        )
+        calls = [call for one in placing for call in one.calls]
+        for one in placing:
+            if chained and isinstance(one, _Single):
+                parent.chained_call_ids.append(one.call.id)
                 self._journal.touch(parent)
-            self._ordering.dial(call, order, start=start)
-            calls.append(call)
+            one.begin(behind=True)
         return calls
 
     async def get(self, customer_id: UUID, call_id: UUID) -> tuple[Record, dict[str, Any] | None]:
@@ -188,6 +271,15 @@ class CallService:
             await store.mark_deleted(connection, call_id, now)
         return {**record, "tm_delete": now, "tm_update": now}
 
+    def _dial(self, call: Call, order: Order, activeflow: FlowRecord, start: Start, *, behind: bool) -> None:
+        if behind:
+            self._journal.touch(call)
+        self._journal.touch_flow(activeflow)
+        self._ordering.dial(call, order, start=start)
+
+    def _detach(self, call: Call) -> None:
+        self._flows.detach(call)
+
     def _fresh(self, row: Any) -> Record:
         return self._switchboard.live(row.id) or self._journal.pending(row.id) or dict(row._mapping)
 
@@ -196,3 +288,32 @@ class CallService:
         async with self._database.connect() as connection:
             rows = {row.id: row for row in await store.several(connection, customer_id, ids)}
         return [self._fresh(rows[call_id]) for call_id in ids if call_id in rows]
+
+
+class _Single:
+    """One call (``Placing``)."""
+
+    def __init__(
+        self, service: CallService, call: Call, order: Order, activeflow: FlowRecord, start: Start
+    ) -> None:
+        self.call = call
+        self._service = service
+        self._order = order
+        self._activeflow = activeflow
+        self._start = start
+
+    @property
+    def calls(self) -> list[Call]:
+        return [self.call]
+
+    async def store(self, connection: AsyncConnection) -> None:
+        pass
+
+    def begin(self, *, behind: bool = False) -> None:
+        self._service._dial(self.call, self._order, self._activeflow, self._start, behind=behind)
+
+    def discard(self) -> None:
+        self._service._detach(self.call)
+
+    def lose(self) -> None:
+        pass

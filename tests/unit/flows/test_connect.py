@@ -103,9 +103,19 @@ class TestConnect:
                 "+16502530000",
             ),
             (
-                {"destinations": [{"type": "extension", "target": "test11"}]},
+                {"destinations": [{"type": "conference", "target": "test11"}]},
                 ("destinations", 0),
-                "'extension'",
+                "'conference' cannot be called",
+            ),
+            (
+                {"destinations": [{"type": "extension", "target": "test 11"}]},
+                ("destinations", 0),
+                "'test 11' is not an extension",
+            ),
+            (
+                {"destinations": [{"type": "sip", "target": "sips:a@b.example"}]},
+                ("destinations", 0),
+                "TLS",
             ),
             ({"destinations": [SOMEBODY], "source": {"type": "tel", "target": "1"}}, ("source",), "E.164"),
             ({"destinations": [SOMEBODY], "anonymous": "maybe"}, ("anonymous",), "'yes'"),

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
+from ringline.calls import destinations
 from ringline.errors import InvalidArgument
 from ringline.flows.actions.base import final
 from ringline.flows.variables import has_reference
@@ -28,9 +29,11 @@ def _check_destination(address: Address, info: ValidationInfo) -> Address:
     # once its variables are known each destination is judged for itself, when it is called
     if final(info):
         return address
-    if address.type != "tel":
-        raise ValueError(f"type: {address.type!r} cannot be called yet; use `tel` with a number in E.164")
-    _check_number(address)
+    if not has_reference(address.target):
+        try:
+            destinations.check(address, "")
+        except InvalidArgument as error:
+            raise ValueError(error.message.removeprefix(".")) from error
     return address
 
 
@@ -54,8 +57,9 @@ Destinations = Annotated[
     Field(
         min_length=1,
         max_length=MAX_DESTINATIONS,
-        description="Whom to call: `tel` addresses with numbers in E.164. One that turns out not to be a number when"
-        " its variables are known is left out as long as another one is.",
+        description="Whom to call: `tel` with a number in E.164, `sip` with `user@host`, `extension` with its name or"
+        " id, `agent` with an id. One that turns out not to be callable when its variables are known is left out as"
+        " long as another one is.",
     ),
 ]
 Anonymous = Annotated[

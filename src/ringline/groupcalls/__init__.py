@@ -1,0 +1,1 @@
+"""Groupcalls: several phones ring for one call, and the first to answer has it."""
