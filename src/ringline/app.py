@@ -26,6 +26,7 @@ from ringline.calls.control import Controls
 from ringline.calls.destinations import Destinations
 from ringline.calls.inbound import Inbound
 from ringline.calls.journal import Journal
+from ringline.calls.membership import Gatherings
 from ringline.calls.ordering import Ordering
 from ringline.calls.reconcile import Reconciler
 from ringline.calls.ringback import Ringback
@@ -148,6 +149,7 @@ class Controller:
         self.connections = Connections(self.ari, self.switchboard, self.journal, self.ordering, self.bridges)
         self.backgrounds = Backgrounds(self.ari)
         self.controls = Controls(self.ari, self.switchboard, self.journal, self.backgrounds, clock)
+        self.gatherings = Gatherings(self.ari, self.bridges)
         self.reconciler = Reconciler(
             self.ari, self.switchboard, self.bridges, clock, application=settings.ari_application
         )
@@ -161,6 +163,8 @@ class Controller:
         self.switchboard.connector = self.connections
         self.switchboard.muting = self.controls
         self.switchboard.watchers.append(self.backgrounds.call_ended)
+        self.switchboard.gatherings = self.gatherings
+        self.switchboard.watchers.append(self.gatherings.call_ended)
         self.calls = CallService(
             self.database,
             self.switchboard,

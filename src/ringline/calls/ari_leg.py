@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -17,7 +17,7 @@ import structlog
 
 from ringline import ari
 from ringline.calls.call import Call
-from ringline.calls.leg import Connected, LegError, LegGone, Wanted
+from ringline.calls.leg import Connected, Left, LegError, LegGone, Wanted
 from ringline.calls.states import SIP_CAUSE_OF_REASON, Direction, HangupReason, MuteDirection, Status
 from ringline.clock import Clock
 from ringline.errors import RinglineError
@@ -48,6 +48,12 @@ class Mutes(Protocol):
     async def mute(self, call: Call, direction: MuteDirection) -> None: ...
 
 
+class Gathers(Protocol):
+    """Who puts a leg into a bridge with others (``calls.membership``)."""
+
+    async def join(self, leg: AriLeg, name: str, joined: Callable[[], None] | None = None) -> Left: ...
+
+
 class Owner(Protocol):
     """The one place that ends legs (``calls.switchboard``)."""
 
@@ -56,6 +62,9 @@ class Owner(Protocol):
 
     @property
     def muting(self) -> Mutes: ...
+
+    @property
+    def gatherings(self) -> Gathers: ...
 
     def hang_up(self, call: Call, cause: int) -> bool: ...
 
@@ -204,6 +213,12 @@ class AriLeg:
         for playback in list(self._playbacks.values()):
             if not playback.done.done():
                 self._stop(playback)
+
+    async def join_bridge(self, name: str, *, joined: Callable[[], None] | None = None) -> Left:
+        self._check()
+        # a prompt that still plays would keep the channel, and everything asked of it, waiting
+        self.hush()
+        return await self._owner.gatherings.join(self, name, joined)
 
     def hang_up(self, reason: HangupReason = HangupReason.NORMAL, cause: int = 0) -> None:
         self._owner.hang_up(self.call, cause or SIP_CAUSE_OF_REASON[reason])

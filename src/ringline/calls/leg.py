@@ -6,8 +6,9 @@ One implementation drives a channel of Asterisk (``calls.ari_leg``), another liv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from ringline.calls.call import Call
@@ -50,6 +51,15 @@ class Connected:
     answered: bool
     reason: HangupReason
     cause: int
+
+
+class Left(StrEnum):
+    """Why a leg is no longer in the bridge it joined, its call going on: taken out alone, with all others, or the
+    bridge itself is gone."""
+
+    KICKED = "kicked"
+    DISSOLVED = "dissolved"
+    LOST = "lost"
 
 
 class Leg(Protocol):
@@ -95,6 +105,13 @@ class Leg(Protocol):
 
     def note(self, what: str, detail: str = "") -> None:
         """Put something on the trace of a leg that keeps one, where an action has no service to do it with."""
+
+    async def join_bridge(self, name: str, *, joined: Callable[[], None] | None = None) -> Left:
+        """Be in the bridge ``name`` with whoever else is, until taken out (``calls.membership``).
+
+        A call that rings is answered first; ``joined`` is called once the leg is in. Raises ``LegError`` where it
+        cannot be.
+        """
 
     def hang_up(self, reason: HangupReason = HangupReason.NORMAL, cause: int = 0) -> None:
         """Ask for the end of the call. Idempotent; the record is made when the channel is gone.

@@ -6,12 +6,12 @@ the moment at which they come.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 from ringline.calls.call import Call
-from ringline.calls.leg import Connected, LegGone, Wanted
+from ringline.calls.leg import Connected, Left, LegGone, Wanted
 from ringline.calls.states import (
     SIP_CAUSE_OF_REASON,
     Direction,
@@ -43,13 +43,14 @@ class Script:
     """What the other side does, by seconds from the start: keys in order, and a hang-up.
 
     ``answers_after`` and ``talks_for``: how long whoever the leg is connected with rings and stays; ``None``: nobody
-    answers.
+    answers. ``stays_for``: when it is taken out of a bridge that it joined.
     """
 
     digits: list[tuple[float, str]] = field(default_factory=list)
     hangs_up_at: float | None = None
     answers_after: float | None = 1.0
     talks_for: float = 10.0
+    stays_for: float = 10.0
 
 
 def simulated_call(
@@ -153,6 +154,15 @@ class SimulatedLeg:
 
     def note(self, what: str, detail: str = "") -> None:
         self._note(what, detail)
+
+    async def join_bridge(self, name: str, *, joined: Callable[[], None] | None = None) -> Left:
+        await self.answer()
+        self._note("join", name)
+        if joined is not None:
+            joined()
+        await self.wait(self._script.stays_for)
+        self._note("leave", name)
+        return Left.KICKED
 
     def hang_up(self, reason: HangupReason = HangupReason.NORMAL, cause: int = 0) -> None:
         if self.call.ending:

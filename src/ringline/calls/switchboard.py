@@ -18,7 +18,7 @@ from ringline.calls import metrics
 from ringline.calls.ari_leg import AriLeg
 from ringline.calls.call import Call
 from ringline.calls.journal import Journal
-from ringline.calls.leg import Connected, Wanted
+from ringline.calls.leg import Connected, Left, Wanted
 from ringline.calls.line import CallHooks, LegHooks, Line, Start
 from ringline.calls.states import Direction, MuteDirection, Status, local_ending
 from ringline.clock import Clock
@@ -45,6 +45,12 @@ class Muting(Protocol):
     """Who mutes calls (``calls.control``)."""
 
     async def mute(self, call: Call, direction: MuteDirection) -> None: ...
+
+
+class Gatherer(Protocol):
+    """Who puts calls into bridges that they share with others (``calls.membership``)."""
+
+    async def join(self, leg: AriLeg, name: str, joined: Callable[[], None] | None = None) -> Left: ...
 
 
 class Arrivals(Protocol):
@@ -82,6 +88,7 @@ class Switchboard:
         self.arrivals: Arrivals
         self.connector: Connector
         self.muting: Muting
+        self.gatherings: Gatherer
         self.auxiliary: dict[str, Callable[[dict[str, Any]], None]] = {}
         """Channels that are no calls (recorders, media streams, partners of an echo), by id: who hears of their
         ``StasisStart``, ``StasisEnd`` and ``ChannelDestroyed``. Whoever adds one takes it out again."""
