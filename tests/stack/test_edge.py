@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import string
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import fields
+from urllib.parse import unquote
 from uuid import uuid4
 
 import aiohttp
@@ -195,17 +197,34 @@ async def test_a_provider_reaches_asterisk_with_our_headers_and_none_of_its_own(
     edge: Edge, dialled: str, number: str
 ) -> None:
     provider, known = await edge.provider(None)
-    forged = ("X-Ringline-Source: internal", "x-ringline-provider: me", f"X-RINGLINE-Customer: {uuid4()}")
+    forged = ("X-Ringline-Arrival: internal,", "x-ringline-arrival: me", f"X-RINGLINE-Customer: {uuid4()}")
     asserted = "P-Asserted-Identity: <tel:+4930123456>"
     begun = edge.call(dialled, *forged, asserted, caller=provider)
     invite = await edge.asterisk.request("INVITE", begun.call_id)
     assert invite.uri == f"sip:{number}@{edge.domain}"
-    assert invite.all("x-ringline-source") == ["provider"]
-    assert invite.all("x-ringline-provider") == [str(known.id)]
+    assert arrival(invite) == ["provider", str(known.id), invite.one("from"), "<tel:+4930123456>", ""]
     assert invite.all("x-ringline-customer") == []
     assert invite.one("p-asserted-identity") == "<tel:+4930123456>"
     edge.asterisk.answer(invite, 404, "Unknown number")
     assert (await provider.final(begun.call_id)).status == 404
+
+
+def arrival(invite: Message) -> list[str]:
+    """What the edge tells the controller of a caller: source, provider, From, P-Asserted-Identity, Privacy."""
+    return [unquote(part) for part in invite.one("x-ringline-arrival").split(",")]
+
+
+async def test_a_callers_words_stay_in_their_place(edge: Edge) -> None:
+    """Commas, percent signs, quotes and what looks like a variable of the dialplan are text."""
+    provider, known = await edge.provider(None)
+    asserted = '"a,b %2C ${EXTEN} ), \\"c\\"" <sip:+4930123456@x;p=1,2>'
+    begun = edge.call(OWN, f"P-Asserted-Identity: {asserted}", "Privacy: id;critical", caller=provider)
+    invite = await edge.asterisk.request("INVITE", begun.call_id)
+    assert arrival(invite) == ["provider", str(known.id), invite.one("from"), asserted, "id;critical"]
+    packed = invite.one("x-ringline-arrival")
+    assert set(packed) <= {*string.ascii_letters, *string.digits, *",%+-_.!~*'()[]/:&$"}
+    assert "${" not in packed
+    edge.asterisk.answer(invite, 404, "Unknown number")
 
 
 @pytest.mark.parametrize(
@@ -442,10 +461,10 @@ async def test_what_is_no_number_goes_nowhere(edge: Edge, number: str) -> None:
 
 async def test_a_virtual_number_comes_back_to_asterisk(edge: Edge) -> None:
     customer = str(uuid4())
-    begun = edge.call("+899100000001", "X-Ringline-Source: provider", customer=customer)
+    begun = edge.call("+899100000001", "X-Ringline-Arrival: provider,x", customer=customer)
     invite = await edge.asterisk.request("INVITE", begun.call_id)
     assert invite.uri == f"sip:+899100000001@{edge.domain}"
-    assert invite.all("x-ringline-source") == ["internal"]
+    assert arrival(invite) == ["internal", "", invite.one("from"), "", ""]
     assert invite.all("x-ringline-customer") == [customer]
     edge.asterisk.answer(invite, 486)
     assert (await edge.asterisk.final(begun.call_id)).status == 486
