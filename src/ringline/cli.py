@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from ringline import __version__, log, settings
 from ringline.errors import RinglineError
+from ringline.flows.cli import flow_app
 from ringline.routing.cli import provider_app, route_app
 from ringline.sandbox.cli import app as sandbox_app
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(sandbox_app, name="sandbox")
+app.add_typer(flow_app, name="flow")
 app.add_typer(provider_app, name="provider")
 app.add_typer(route_app, name="route")
 

@@ -54,7 +54,7 @@ def test_it_is_a_program() -> None:
 
 def test_every_command_explains_itself() -> None:
     listed = _ringline("--help").stdout
-    for command in ("serve", "migrate", "seed", "doctor", "openapi", "sandbox", "provider", "route"):
+    for command in ("serve", "migrate", "seed", "doctor", "openapi", "sandbox", "provider", "route", "flow"):
         assert command in listed
         assert _ringline(command, "--help").exit_code == 0
 

@@ -33,6 +33,8 @@ AT_RUN_TIME = {"at_run_time": True}
 MIN_WAIT_MS = 100
 """What an action must let pass to count as waiting; a loop of shorter ones is stopped (``engine.MAX_STREAK``)."""
 
+_WAYS = {"next_id": "next", "false_target_id": "no", "default_target_id": "otherwise"}
+
 
 class ActionFailed(Exception):
     """An action could not do its work; the flow notes it on the call and goes on.
@@ -121,6 +123,13 @@ class Action(BaseModel):
     def bounded_targets(self) -> frozenset[str]:
         """Those places of ``targets`` by which it jumps a limited number of times only, whatever happens."""
         return frozenset()
+
+    def way(self, place: str) -> str:
+        """What a drawing writes on the arrow of a place of ``targets`` (``""``: of going on)."""
+        if not place:
+            return "yes" if self.targets() else ""
+        name, _, value = place.removeprefix("option.").partition(".")
+        return value or _WAYS.get(name, name)
 
     def decides_on(self) -> str:
         """The variable whose value says where the flow goes on; empty: none."""

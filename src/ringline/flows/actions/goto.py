@@ -38,5 +38,8 @@ class Goto(Action):
     def targets(self) -> dict[str, UUID]:
         return {"option.target_id": self.option.target_id}
 
+    def way(self, place: str) -> str:
+        return f"at most {self.option.loop_count} times" if place.startswith("option.") else "then"
+
     def bounded_targets(self) -> frozenset[str]:
         return frozenset({"option.target_id"})
