@@ -66,7 +66,7 @@ class TestCheck:
             "flow.json:4:50:",
             "flow.json:11:24:",
             "flow.json:14:23:",
-            "flow.json:14:40:",
+            "flow.json:14:39:",
             "flow.json:",
         ]
         assert "did you mean `language`?" in lines[0]
