@@ -24,6 +24,7 @@ from ringline.calls.bridges import Bridges
 from ringline.calls.connection import Connections
 from ringline.calls.control import Controls
 from ringline.calls.destinations import Destinations
+from ringline.calls.echo import Echoes
 from ringline.calls.inbound import Inbound
 from ringline.calls.journal import Journal
 from ringline.calls.membership import Gatherings
@@ -33,6 +34,7 @@ from ringline.calls.ringback import Ringback
 from ringline.calls.service import CallService
 from ringline.calls.states import Status
 from ringline.calls.switchboard import Switchboard
+from ringline.calls.whisper import Whispers
 from ringline.clock import SystemClock
 from ringline.customers import (
     AccesskeyDirectory,
@@ -150,6 +152,9 @@ class Controller:
         self.backgrounds = Backgrounds(self.ari)
         self.controls = Controls(self.ari, self.switchboard, self.journal, self.backgrounds, clock)
         self.gatherings = Gatherings(self.ari, self.bridges)
+        self.whispers = Whispers(
+            self.ari, self.switchboard, self.backgrounds, application=settings.ari_application
+        )
         self.reconciler = Reconciler(
             self.ari, self.switchboard, self.bridges, clock, application=settings.ari_application
         )
@@ -162,6 +167,9 @@ class Controller:
         self.switchboard.arrivals = self.inbound
         self.switchboard.connector = self.connections
         self.switchboard.muting = self.controls
+        self.switchboard.echoes = Echoes(
+            self.ari, self.switchboard, self.bridges, application=settings.ari_application
+        )
         self.switchboard.watchers.append(self.backgrounds.call_ended)
         self.switchboard.gatherings = self.gatherings
         self.switchboard.watchers.append(self.gatherings.call_ended)
@@ -195,6 +203,7 @@ class Controller:
             calls=FlowCalls(self.definitions, self.flows, self.calls),
             fetches=Fetcher(self.exchanges, self.media.check_language, self.check_url),
             flows=self.definitions,
+            endings=self.calls,
             webhooks=FlowWebhooks(self.webhooks, self.exchanges, clock, self.journal.touch),
             queues=self.joining,
         )
@@ -249,6 +258,7 @@ class Controller:
         self.switchboard.start()
         self.backgrounds.start()
         self.controls.start()
+        self.whispers.start()
         await self.reconciler.start()
         self._on_close("reconciler", self.reconciler.close)
         await self.ari.start(timeout=0)
@@ -333,7 +343,7 @@ class Controller:
             *calls_http.routes(
                 self.calls, self.flows, self.definitions, self.media.check_language, self.check_url
             ),
-            *control_http.routes(self.calls, self.controls),
+            *control_http.routes(self.calls, self.controls, self.whispers, self.media),
             *flows_http.routes(self.definitions, self.media.check_language, self.check_url),
             *activeflow_routes(self.activeflows),
             *groupcalls_http.routes(

@@ -54,6 +54,12 @@ class Gathers(Protocol):
     async def join(self, leg: AriLeg, name: str, joined: Callable[[], None] | None = None) -> Left: ...
 
 
+class EchoesBack(Protocol):
+    """Who lets a party hear itself (``calls.echo``)."""
+
+    async def echo(self, leg: AriLeg, seconds: float) -> None: ...
+
+
 class Owner(Protocol):
     """The one place that ends legs (``calls.switchboard``)."""
 
@@ -65,6 +71,9 @@ class Owner(Protocol):
 
     @property
     def gatherings(self) -> Gathers: ...
+
+    @property
+    def echoes(self) -> EchoesBack: ...
 
     def hang_up(self, call: Call, cause: int) -> bool: ...
 
@@ -200,6 +209,11 @@ class AriLeg:
         except RinglineError as error:
             self._check()
             raise LegError("MUTE_FAILED", error.message) from error
+
+    async def echo(self, seconds: float) -> None:
+        self._check()
+        await self._owner.echoes.echo(self, seconds)
+        self._check()
 
     async def connect(self, wanted: Wanted) -> Connected:
         self._check()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Literal
+from typing import Annotated, Literal, Protocol
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from ringline.calls.call import Call
 from ringline.calls.control import Controls, Sounding, added, removed
 from ringline.calls.models import CallView, view
 from ringline.calls.service import CallService
-from ringline.errors import FailedPrecondition, NotFound
+from ringline.calls.whisper import Whispers
+from ringline.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 from ringline.http import QueryModel, Request, RequestModel, Route
+from ringline.media import Prompt, check_text
 
 _WHICH = (
     "`in`: what the other side says, nobody hears it; `out`: what it would hear, it hears nothing; `both`."
@@ -31,10 +33,46 @@ class MuteQuery(QueryModel):
     direction: Literal["", "both", "in", "out"] = Field("", description=_WHICH)
 
 
-def routes(calls: CallService, controls: Controls) -> list[Route]:
+def _check_text(value: str) -> str:
+    try:
+        check_text(value)
+    except InvalidArgument as error:
+        raise ValueError(error.message) from error
+    return value
+
+
+class TalkBody(RequestModel):
+    """What to say to the call, and how."""
+
+    text: Annotated[str, Field(min_length=1, max_length=5000), AfterValidator(_check_text)] = Field(
+        description="What to say: plain text, or SSML in a `<speak>` element; at most 5000 characters."
+    )
+    language: str = Field(
+        default="en-US", min_length=2, max_length=35, description="BCP 47 language tag, for example `en-US`."
+    )
+    provider: Literal["", "gcp", "aws"] = Field(
+        default="", description="Accepted for compatibility; Ringline's own engines speak."
+    )
+    voice_id: str = Field(
+        default="", max_length=128, description="A voice of the engine; empty: its default."
+    )
+    digits_handle: Literal["", "next"] = Field(
+        default="", description="`next`: any key that the party presses ends it."
+    )
+
+
+class Speech(Protocol):
+    """What is needed of the media library (``ringline.media.MediaLibrary``)."""
+
+    async def speech(self, text: str, language: str = "en-US", voice_id: str = "") -> Prompt: ...
+
+    def check_language(self, language: str) -> str: ...
+
+
+def routes(calls: CallService, controls: Controls, whispers: Whispers, media: Speech) -> list[Route]:
     async def act(request: Request[object, object], change: Callable[[Call], Awaitable[None]]) -> CallView:
         record, action = await calls.get(request.principal.customer_id, request.path["call_id"])
-        if not isinstance(record, Call):
+        if not isinstance(record, Call) or record.ended:
             raise FailedPrecondition("The call has ended.", reason="CALL_STATE_INVALID")
         await change(record)
         return view(record, action)
@@ -64,6 +102,19 @@ def routes(calls: CallService, controls: Controls) -> list[Route]:
 
         return handle
 
+    async def talk(request: Request[TalkBody, None]) -> CallView:
+        body = request.body
+
+        async def say(call: Call) -> None:
+            try:
+                language = media.check_language(body.language)
+            except InvalidArgument as error:
+                raise InvalidArgument(f"language: {error.message}") from error
+            prompt = await media.speech(body.text, language, body.voice_id)
+            await whispers.say(call, prompt, stop_on_digit=body.digits_handle == "next")
+
+        return await act(request, say)  # type: ignore[arg-type]  # any body will do
+
     def route(
         method: str, name: str, handler: Callable[..., Awaitable[CallView]], words: str, more: str
     ) -> Route:
@@ -86,6 +137,22 @@ def routes(calls: CallService, controls: Controls) -> list[Route]:
     return [
         route(method, name, muting(on=on) if name == "mute" else switch(name, on=on), words, more)  # type: ignore[arg-type]  # one of the three
         for (method, name), (on, words, more) in _OPERATIONS.items()
+    ] + [
+        Route(
+            method="POST",
+            path="/v1.0/calls/{call_id}/talk",
+            handler=talk,
+            summary="Speak to a call",
+            description="That party hears it, nobody else, whatever else goes on: a prompt of its flow, a"
+            " conversation, music on hold. The answer comes when the text was taken. Texts are spoken one after"
+            " another, at most 10 may wait. While the party's sound is muted (`out`) it does not hear it. 409"
+            " `CALL_STATE_INVALID`: the call is not `progressing`.",
+            tags=("calls",),
+            body=TalkBody,
+            response=CallView,
+            errors=(NotFound, FailedPrecondition, ResourceExhausted),
+            idempotent=True,
+        )
     ]
 
 

@@ -94,6 +94,9 @@ class Leg(Protocol):
     async def mute(self, direction: MuteDirection) -> None:
         """Mute the leg in exactly this direction. Raises ``LegError``."""
 
+    async def echo(self, seconds: float) -> None:
+        """Let the other side hear itself for so long. Raises ``LegError``."""
+
     async def wait(self, seconds: float) -> None:
         """Let time pass on the leg."""
 

@@ -17,6 +17,7 @@ from ringline.calls.caller import Anonymity
 from ringline.calls.journal import FlowRecord, Journal
 from ringline.calls.line import Start
 from ringline.calls.ordering import Order, Ordering, Party, Plan, check_size
+from ringline.calls.states import HangupReason, Status
 from ringline.calls.switchboard import Switchboard
 from ringline.errors import NotFound, Unavailable
 from ringline.http import Page, PageQuery, page_of, page_statement, utc_now
@@ -25,6 +26,8 @@ from ringline.storage import Database
 
 log = structlog.get_logger(__name__)
 
+MAX_Q850 = 128
+"""Causes from here on are our own."""
 Record = Call | dict[str, Any]
 """A call in memory, or the columns of its row."""
 
@@ -238,6 +241,21 @@ class CallService:
         if row is None:
             raise NotFound(f"There is no call {call_id}.", reason="CALL_NOT_FOUND")
         return dict(row._mapping), None
+
+    async def ending(self, customer_id: UUID, call_id: UUID) -> tuple[HangupReason, int] | None:
+        """How a call of the customer ended: the reason and the cause (Q.850, 0 where there is none to be told).
+
+        ``None`` for one that lasts, and for one that does not exist.
+        """
+        try:
+            record, _ = await self.get(customer_id, call_id)
+        except NotFound:
+            return None
+        row = record.row() if isinstance(record, Call) else record
+        if row["status"] != Status.HANGUP:
+            return None
+        cause = int(row["hangup_cause"])
+        return HangupReason(row["hangup_reason"]), cause if 0 < cause < MAX_Q850 else 0
 
     async def page(
         self, customer_id: UUID, query: PageQuery, filters: dict[str, str], build: Callable[[Any], Any]

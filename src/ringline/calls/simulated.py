@@ -129,6 +129,11 @@ class SimulatedLeg:
         self.call.mute_direction = direction
         self._note("mute", direction or "none")
 
+    async def echo(self, seconds: float) -> None:
+        self._check()
+        self._note("echo")
+        await self.wait(seconds)
+
     async def wait(self, seconds: float) -> None:
         self._check()
         ends = self._script.hangs_up_at

@@ -41,6 +41,12 @@ class Connector(Protocol):
     async def connect(self, leg: AriLeg, wanted: Wanted) -> Connected: ...
 
 
+class EchoesBack(Protocol):
+    """Who lets a party hear itself (``calls.echo``)."""
+
+    async def echo(self, leg: AriLeg, seconds: float) -> None: ...
+
+
 class Muting(Protocol):
     """Who mutes calls (``calls.control``)."""
 
@@ -89,6 +95,7 @@ class Switchboard:
         self.connector: Connector
         self.muting: Muting
         self.gatherings: Gatherer
+        self.echoes: EchoesBack
         self.auxiliary: dict[str, Callable[[dict[str, Any]], None]] = {}
         """Channels that are no calls (recorders, media streams, partners of an echo), by id: who hears of their
         ``StasisStart``, ``StasisEnd`` and ``ChannelDestroyed``. Whoever adds one takes it out again."""

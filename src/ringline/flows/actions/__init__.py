@@ -21,10 +21,12 @@ from ringline.flows.actions.condition_variable import ConditionVariable
 from ringline.flows.actions.connect import Connect
 from ringline.flows.actions.digits_receive import DigitsReceive
 from ringline.flows.actions.digits_send import DigitsSend
+from ringline.flows.actions.echo import Echo, StreamEcho
 from ringline.flows.actions.fetch import Fetch
 from ringline.flows.actions.fetch_flow import FetchFlow
 from ringline.flows.actions.goto import Goto
 from ringline.flows.actions.hangup import Hangup
+from ringline.flows.actions.hangup_relay import HangupRelay
 from ringline.flows.actions.mute import Mute
 from ringline.flows.actions.play import Play
 from ringline.flows.actions.queue_join import QueueJoin
@@ -64,13 +66,16 @@ AnyAction = Annotated[
     | DigitsSend
     | Fetch
     | FetchFlow
+    | Echo
     | Goto
     | Hangup
+    | HangupRelay
     | Mute
     | Play
     | QueueJoin
     | Sleep
     | Stop
+    | StreamEcho
     | Talk
     | VariableSet
     | WebhookSend,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import Literal
+from uuid import UUID
 
 from pydantic import Field
 
+from ringline.calls.call import ZERO
 from ringline.calls.states import HangupReason
 from ringline.flows.actions.base import Action, Context, Options
 from ringline.flows.engine import Finish, Result
@@ -22,6 +24,11 @@ class HangupOptions(Options):
         " `normal` whichever is chosen: the flow ended it. A call's other reasons (`timeout`, `cancel`, `dialout`)"
         " are the platform's findings and cannot be chosen.",
     )
+    reference_id: UUID = Field(
+        default=ZERO,
+        description="A call of yours that has ended: this one ends with its reason and cause, whatever `reason` says."
+        " Of a call that lasts, or that does not exist, the reason is `normal`.",
+    )
 
 
 class Hangup(Action):
@@ -33,5 +40,16 @@ class Hangup(Action):
     goes_on = False
 
     async def run(self, context: Context) -> Result:
+        if self.option.reference_id != ZERO:
+            return await relay(context, self.option.reference_id)
         context.leg.hang_up(HangupReason(self.option.reason))
         return Finish()
+
+
+async def relay(context: Context, call_id: UUID) -> Result:
+    """Hang up as another call ended."""
+    endings = context.services.endings
+    ended = None if endings is None else await endings.ending(context.leg.call.customer_id, call_id)
+    reason, cause = ended or (HangupReason.NORMAL, 0)
+    context.leg.hang_up(reason, cause)
+    return Finish()

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from ringline.calls.call import Call
 from ringline.calls.caller import Anonymity
+from ringline.calls.states import HangupReason
 from ringline.flows.snapshot import RawAction
 from ringline.sip.address import Address
 
@@ -108,6 +109,13 @@ class Queues(Protocol):
         """
 
 
+class Endings(Protocol):
+    """How other calls of the customer ended (``calls.service.CallService``)."""
+
+    async def ending(self, customer_id: UUID, call_id: UUID) -> tuple[HangupReason, int] | None:
+        """Reason and Q.850 cause (0: none to be told); ``None`` for a call that lasts or does not exist."""
+
+
 @dataclass(slots=True)
 class Services:
     """Everything that actions may reach."""
@@ -117,3 +125,4 @@ class Services:
     flows: StoredFlows | None = None
     webhooks: Webhooks | None = None
     queues: Queues | None = None
+    endings: Endings | None = None
