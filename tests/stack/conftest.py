@@ -133,6 +133,13 @@ class AsteriskView:
             found: list[dict[str, Any]] = await response.json()
             return found
 
+    async def get(self, path: str) -> dict[str, Any]:
+        """One resource."""
+        async with self._session.get(f"{self._url}/ari/{path}") as response:
+            assert response.status == 200, await response.text()
+            found: dict[str, Any] = await response.json()
+            return found
+
     async def wait_idle(self, within: float = 10.0) -> None:
         """Until there is no channel and no bridge."""
         deadline = time.monotonic() + within
