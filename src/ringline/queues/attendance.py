@@ -233,11 +233,16 @@ class Attendance:
         if not self._advance(Status.SERVICE, agent_id=agent.id, call_id=winner.id):
             return
         self._floor.presence.engage(agent.id, self.record.id, Engagement.BUSY)
+        self._silence()
+        self._arm(self.record.timeout_service, EndReason.SERVICE_TIMEOUT)
+
+    def _silence(self) -> None:
+        """End the wait flow and what it plays. What is asked of the channel next is not kept waiting."""
+        self._ringback.stop()
+        # a task that is cancelled forgets what it played
+        self.leg.hush()
         if self._waiting is not None:
             self._waiting.cancel()
-        self._ringback.stop()
-        self.leg.hush()
-        self._arm(self.record.timeout_service, EndReason.SERVICE_TIMEOUT)
 
     def _arm(self, milliseconds: int, reason: EndReason) -> None:
         """End the attendance after a time that counts from the present state's beginning; 0: never."""
@@ -276,7 +281,8 @@ class Attendance:
         self._floor.leave(self)
         self.record.end(reason, self._floor.clock.now())
         self._tell()
-        self._ringback.stop()
+        if self.record.tm_service is None:
+            self._silence()
         tasks = [task for task in (self._waiting, self._offer) if task is not None]
         for task in tasks:
             task.cancel()
