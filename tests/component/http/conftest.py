@@ -6,7 +6,7 @@ import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import aiohttp
@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from ringline import seed
 from ringline.billing import BillingService, billing_routes
+from ringline.clock import SystemClock
 from ringline.customers import (
     AccesskeyDirectory,
     AccesskeyService,
@@ -36,6 +37,7 @@ from ringline.customers import (
 from ringline.customers.passwords import hash_password
 from ringline.customers.tables import accesskeys, agents, customers
 from ringline.customers.tokens import accesskey_hash, accesskey_prefix, new_accesskey
+from ringline.flows.check import checked
 from ringline.http import (
     DatabaseIdempotency,
     Permission,
@@ -49,6 +51,10 @@ from ringline.http import (
     utc_now,
 )
 from ringline.numbers import NumberDirectory, NumberService, number_routes, source_problem
+from ringline.queues.directory import QueueDirectory
+from ringline.queues.http import queue_routes, queuecall_routes
+from ringline.queues.joining import QueueJoining
+from ringline.queues.service import QueuecallService, QueueService
 from ringline.settings import Settings
 from ringline.storage import Database
 
@@ -83,6 +89,7 @@ class Api:
     keys: AccesskeyDirectory
     numbers: NumberDirectory
     authentication: Authentication
+    queues: QueueDirectory
     presence: Presence = field(default_factory=Presence)
     asked_tags: dict[UUID, UUID] = field(default_factory=dict)
     """Tags that a queue asks for, with the queue."""
@@ -141,6 +148,19 @@ class Api:
         return customer_id, token
 
 
+class Flows:
+    """Stored flows that are there because the test says so."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def exists(self, customer_id: UUID, flow_id: UUID) -> bool:
+        return (customer_id, flow_id) in self._api.flows
+
+    async def actions(self, customer_id: UUID, flow_id: UUID) -> list[dict[str, Any]]:
+        return []
+
+
 @pytest.fixture(scope="session")
 async def api(database: Database) -> AsyncIterator[Api]:
     async with open_api(database) as api:
@@ -162,10 +182,11 @@ async def open_api(database: Database) -> AsyncIterator[Api]:
         AgentDirectory(database),
         AccesskeyDirectory(database),
         NumberDirectory(database),
+        QueueDirectory(database),
     )
     for directory in directories:
         await directory.start()
-    known_customers, known_agents, keys, numbers = directories
+    known_customers, known_agents, keys, numbers, queues = directories
     tokens = Tokens(SECRET)
     authentication = Authentication(
         database, customers=known_customers, agents=known_agents, keys=keys, tokens=tokens
@@ -182,7 +203,22 @@ async def open_api(database: Database) -> AsyncIterator[Api]:
         keys=keys,
         numbers=numbers,
         authentication=authentication,
+        queues=queues,
     )
+    flows = Flows(api)
+    joining = QueueJoining(
+        database,
+        queues,
+        known_agents,
+        api.presence,
+        flows,
+        connections=cast("Any", None),
+        ordering=cast("Any", None),
+        switchboard=cast("Any", None),
+        clock=SystemClock(),
+        ringback=cast("Any", lambda leg: None),
+    )
+    await joining.start()
 
     async def flow_exists(customer_id: UUID, flow_id: UUID) -> bool:
         return (customer_id, flow_id) in api.flows
@@ -204,7 +240,11 @@ async def open_api(database: Database) -> AsyncIterator[Api]:
             TagService(
                 database,
                 known_agents,
-                lambda _, tag_id: [api.asked_tags[tag_id]] if tag_id in api.asked_tags else [],
+                lambda customer_id, tag_id: (
+                    [api.asked_tags[tag_id]]
+                    if tag_id in api.asked_tags
+                    else queues.asking(customer_id, tag_id)
+                ),
             )
         ),
         *customer_routes(
@@ -212,6 +252,8 @@ async def open_api(database: Database) -> AsyncIterator[Api]:
         ),
         *number_routes(NumberService(database, numbers, flow_exists)),
         *billing_routes(BillingService(database)),
+        *queue_routes(QueueService(database, queues, joining, flows, lambda one: checked(one, str))),
+        *queuecall_routes(QueuecallService(database, joining)),
         Route(
             method="POST",
             path="/v1.0/work",
@@ -238,5 +280,6 @@ async def open_api(database: Database) -> AsyncIterator[Api]:
     await api.session.close()
     await server.close()
     await authentication.close()
+    await joining.close()
     for directory in directories:
         await directory.close()
