@@ -62,10 +62,11 @@ from ringline.flows.actions import Services
 from ringline.flows.activeflows import Activeflows
 from ringline.flows.activeflows_http import activeflow_routes
 from ringline.flows.calling import FlowCalls
-from ringline.flows.check import checked
+from ringline.flows.check import Rules, checked
 from ringline.flows.definitions import FlowDefinitions
 from ringline.flows.fetching import Fetcher
 from ringline.flows.service import FlowService
+from ringline.flows.simulation.http import simulation_routes
 from ringline.flows.webhooks import FlowWebhooks
 from ringline.groupcalls import http as groupcalls_http
 from ringline.groupcalls import store as groupcall_store
@@ -345,6 +346,7 @@ class Controller:
             ),
             *control_http.routes(self.calls, self.controls, self.whispers, self.media),
             *flows_http.routes(self.definitions, self.media.check_language, self.check_url),
+            *simulation_routes(self.definitions, Rules(self.media.check_language, self.check_url)),
             *activeflow_routes(self.activeflows),
             *groupcalls_http.routes(
                 self.groupcalls, self.flows, self.definitions, self.media.check_language, self.check_url

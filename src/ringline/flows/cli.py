@@ -1,4 +1,4 @@
-"""``ringline flow``: flows in files, checked and drawn.
+"""``ringline flow``: flows in files: checked, drawn and tried.
 
 Commands import what they need, so that ``--help`` is quick.
 """
@@ -16,7 +16,7 @@ import typer
 from ringline import settings
 
 if TYPE_CHECKING:
-    from ringline.flows.check import Finding
+    from ringline.flows.check import Finding, UrlCheck
     from ringline.flows.documents import Document
 
 flow_app = typer.Typer(
@@ -66,15 +66,65 @@ def draw_file(file: File) -> None:
     typer.echo(drawing.draw(load_good(file).actions), nl=False)
 
 
+@flow_app.command("try")
+def try_file(
+    file: File,
+    digits: Annotated[
+        str,
+        typer.Option(
+            help='Keys of the other side, one text for each time the flow waits for some: "1 42# -" (- presses'
+            ' nothing); "1@7.5" is pressed 7.5 s after the start.'
+        ),
+    ] = "",
+    script: Annotated[
+        Path | None,
+        typer.Option(help="A JSON file with the scenario: the body of POST /v1.0/flows/{id}/simulations."),
+    ] = None,
+    incoming: Annotated[bool, typer.Option("--incoming", help="Try it as an incoming call.")] = False,
+    variable: Annotated[
+        list[str] | None, typer.Option("--variable", help="NAME=TEXT; may be given more than once.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the whole trace as JSON at the end.")
+    ] = False,
+    interactive: Annotated[
+        bool | None,
+        typer.Option(
+            "--interactive/--no-interactive",
+            help="Ask for keys when the flow waits for some. Default: in a terminal, where none are given.",
+        ),
+    ] = None,
+) -> None:
+    """Run a flow without a telephone, in virtual time, and say what happens.
+
+    Nothing is called, requested or charged. Exit status 0 if the flow came to its end or the caller hung up, 1 if it
+    was stopped by a fault or is wrong, 2 if a file cannot be read.
+    """
+    from ringline.flows import terminal  # noqa: PLC0415
+
+    document = load_good(file)
+    scenario = terminal.scenario_of(
+        script, digits=digits, incoming=incoming, variables=variable or [], url=_url_rule()
+    )
+    if interactive is None:
+        interactive = not (scenario.digits or as_json or str(file) == "-") and terminal.is_interactive()
+    raise typer.Exit(terminal.run(document.actions, scenario, as_json=as_json, interactive=interactive))
+
+
 def load(file: Path) -> Document:
     """A file's flow, checked. Raises ``Unreadable``."""
     from ringline.flows.documents import read  # noqa: PLC0415
-    from ringline.media import address_guard  # noqa: PLC0415
 
-    url = partial(address_guard.check_url, allowed=settings.load().fetch_allowed_networks)
+    url = _url_rule()
     if str(file) == "-":
         return read(None, typer.get_text_stream("stdin").read(), url=url)
     return read(file, url=url)
+
+
+def _url_rule() -> UrlCheck:
+    from ringline.media import address_guard  # noqa: PLC0415
+
+    return partial(address_guard.check_url, allowed=settings.load().fetch_allowed_networks)
 
 
 def load_good(file: Path) -> Document:

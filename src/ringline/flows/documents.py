@@ -77,7 +77,7 @@ def read(path: Path | None, text: str | None = None, *, url: UrlCheck | None = N
     if not isinstance(data, list) and not (whole and "actions" in data):
         raise Unreadable(f"{name}: must be a list of actions, or an object with `actions`")
     raw = data["actions"] if isinstance(data, dict) else data
-    found = check.examine(raw, Rules(_well_formed, url))
+    found = check.examine(raw, Rules(well_formed, url))
     return Document(
         name,
         known,
@@ -97,7 +97,7 @@ def _text(path: Path) -> str:
     return content.decode()
 
 
-def _well_formed(tag: str) -> None:
+def well_formed(tag: str) -> None:
     """Which languages can be spoken depends on the engines that run; here a tag must be one."""
     if not languages.canonical(tag):
         raise InvalidArgument(f"language {tag[:40]!r} is no language tag (BCP 47, such as en-US)")
