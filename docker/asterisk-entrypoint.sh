@@ -35,7 +35,7 @@ render() {
 
 umask 077
 # Asterisk reports a missing one of these as an error, an empty one not at all
-for name in acl ccss features pjproject udptl websocket_client; do
+for name in acl ccss chan_websocket features pjproject udptl websocket_client; do
     : >"$target_dir/$name.conf"
 done
 for file in "$source_dir"/*.conf; do

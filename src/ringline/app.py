@@ -28,6 +28,7 @@ from ringline.calls.echo import Echoes
 from ringline.calls.inbound import Inbound
 from ringline.calls.journal import Journal
 from ringline.calls.membership import Gatherings
+from ringline.calls.notes import FailureNotes
 from ringline.calls.ordering import Ordering
 from ringline.calls.reconcile import Reconciler
 from ringline.calls.ringback import Ringback
@@ -87,6 +88,9 @@ from ringline.routing import KamailioRpc
 from ringline.settings import Settings
 from ringline.storage import Database, Live
 from ringline.storage.behind import WriteBehind
+from ringline.streams.relay import Relay
+from ringline.streams.service import RtpHosts, Streams
+from ringline.streams.stream import Parts
 from ringline.webhooks.exchange import HttpExchanges
 from ringline.webhooks.sender import Sender
 
@@ -194,19 +198,15 @@ class Controller:
             clock,
             partial(Ringback, self.ari),
         )
-        # what nobody waits for must not take the connections of what a call waits for
-        guard = address_guard.AddressGuard(settings.fetch_allowed_networks)
-        self.check_url = partial(address_guard.check_url, allowed=settings.fetch_allowed_networks)
-        self.exchanges = HttpExchanges(OutboundClient(guard, limit=256))
-        self.background_exchanges = HttpExchanges(OutboundClient(guard, limit=256))
-        self.webhooks = Sender(self.background_exchanges)
+        self._make_outside(settings, FailureNotes(clock, self.journal.touch))
         self.flows.services = Services(
             calls=FlowCalls(self.definitions, self.flows, self.calls),
             fetches=Fetcher(self.exchanges, self.media.check_language, self.check_url),
             flows=self.definitions,
             endings=self.calls,
-            webhooks=FlowWebhooks(self.webhooks, self.exchanges, clock, self.journal.touch),
             queues=self.joining,
+            webhooks=self.flow_webhooks,
+            streams=self.streams,
         )
         self.activeflows = Activeflows(self.database, self.journal, self.flows, self._hang_up)
         self.groupcalls_behind = WriteBehind(
@@ -228,6 +228,32 @@ class Controller:
         self.readiness = Readiness()
         self._closing: list[tuple[str, Close]] = []
         self._reload: asyncio.Task[None] | None = None
+
+    def _make_outside(self, settings: Settings, notes: FailureNotes) -> None:
+        """The parts that talk with servers of customers."""
+        # what nobody waits for must not take the connections of what a call waits for
+        guard = address_guard.AddressGuard(settings.fetch_allowed_networks)
+        self.check_url = partial(address_guard.check_url, allowed=settings.fetch_allowed_networks)
+        self.exchanges = HttpExchanges(OutboundClient(guard, limit=256))
+        self.background_exchanges = HttpExchanges(OutboundClient(guard, limit=256))
+        self.webhooks = Sender(self.background_exchanges)
+        self.flow_webhooks = FlowWebhooks(self.webhooks, self.exchanges, notes)
+        self.relay = Relay(settings.fetch_allowed_networks)
+        self.rtp_hosts = RtpHosts(guard)
+        self.streams = Streams(
+            Parts(
+                self.ari,
+                self.switchboard,
+                self.bridges,
+                self.relay,
+                self.rtp_hosts,
+                settings.ari_application,
+                f"{settings.ari_url.rstrip('/')}/media",
+            ),
+            self.backgrounds,
+            notes,
+        )
+        self.switchboard.watchers.append(self.streams.call_ended)
 
     def _hang_up(self, call_id: UUID) -> None:
         call = self.switchboard.live(call_id)
@@ -266,6 +292,9 @@ class Controller:
         self._on_close("asterisk", self.ari.close)
         await self.manager.start()
         self._on_close("manager", self.manager.close)
+        self._on_close("relay", self.relay.close)
+        self._on_close("rtp-hosts", self.rtp_hosts.close)
+        self._on_close("streams", self.streams.close)
         self._on_close("exchanges", self.exchanges.close)
         self._on_close("background-exchanges", self.background_exchanges.close)
         self._on_close("webhooks", self.webhooks.close)

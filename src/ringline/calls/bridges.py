@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID, uuid4
 
-KINDS = ("connect", "conference", "queue", "echo", "transfer")
+KINDS = ("connect", "conference", "queue", "echo", "transfer", "stream")
 """What our bridges are for. Asterisk knows a bridge as ``<kind>-<uuid>``."""
 PREFIXES = tuple(f"{kind}-" for kind in KINDS)
 

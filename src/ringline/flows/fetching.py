@@ -11,7 +11,7 @@ from pydantic import Field
 from ringline.calls import models
 from ringline.errors import InvalidArgument
 from ringline.flows.actions import AnyAction
-from ringline.flows.actions.services import FetchRequest
+from ringline.flows.actions.services import FetchRequest, Webhook
 from ringline.flows.check import MAX_ACTIONS, LanguageCheck, UrlCheck, checked
 from ringline.flows.engine import FlowError
 from ringline.flows.snapshot import RawAction
@@ -71,7 +71,7 @@ class Fetcher:
             raise FlowError(f"FETCH_{error.reason}", error.message) from error
 
 
-def own_headers(request: FetchRequest) -> dict[str, str]:
+def own_headers(request: FetchRequest | Webhook) -> dict[str, str]:
     """Who asks; ``Webhook-Id`` is the same when the request is repeated after a restart."""
     headers = {
         "Webhook-Id": str(request.id),
@@ -91,9 +91,7 @@ def document(request: FetchRequest) -> dict[str, Any]:
         "activeflow": {
             "id": str(request.activeflow_id),
             "customer_id": str(request.customer_id),
-            "flow_id": str(request.flow_id),
-            "reference_type": "" if call is None else "call",
-            "reference_id": None if call is None else str(call.id),
+            **request.flow,
             "current_action": {"id": request.action["id"], "type": request.action["type"]},
         },
         "call": None if call is None else models.view(call, request.action).model_dump(mode="json"),

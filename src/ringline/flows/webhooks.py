@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
-from ringline.calls.call import ActionFailure, Call
-from ringline.clock import Clock
+from ringline.calls.notes import FailureNotes
 from ringline.flows.actions import ActionFailed
 from ringline.flows.actions.services import Webhook
+from ringline.flows.fetching import own_headers
 from ringline.webhooks.delivery import Delivery
 from ringline.webhooks.exchange import Answer, ExchangeFailed, Exchanges, Request
 from ringline.webhooks.sender import Sender
@@ -27,14 +26,10 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 class FlowWebhooks:
     """``flows.actions.services.Webhooks``."""
 
-    def __init__(
-        self, sender: Sender, exchanges: Exchanges, clock: Clock, touch: Callable[[Call], None]
-    ) -> None:
-        """``touch`` has a call stored after a failure was noted on it (``Journal.touch``)."""
+    def __init__(self, sender: Sender, exchanges: Exchanges, notes: FailureNotes) -> None:
         self._sender = sender
         self._exchanges = exchanges
-        self._clock = clock
-        self._touch = touch
+        self._notes = notes
 
     def post(self, webhook: Webhook) -> None:
         self._sender.post(
@@ -52,26 +47,20 @@ class FlowWebhooks:
 
     def _failed(self, webhook: Webhook, reason: str, message: str) -> None:
         """Note on the call, which may have ended meanwhile, that the webhook was given up."""
-        call, action = webhook.call, webhook.action
-        call.note_failure(
-            ActionFailure(UUID(action["id"]), action["type"], reason, message[:500], self._clock.now())
-        )
-        self._touch(call)
+        if webhook.call is not None:
+            self._notes.failed(
+                webhook.call, UUID(webhook.action["id"]), webhook.action["type"], reason, message
+            )
 
 
 def request(webhook: Webhook) -> Request:
     """The request; ``Webhook-Id`` lets the receiver tell a repetition from news."""
-    headers = {
-        "Webhook-Id": str(webhook.id),
-        "X-Ringline-Customer-Id": str(webhook.call.customer_id),
-        "X-Ringline-Activeflow-Id": str(webhook.activeflow_id),
-        "X-Ringline-Call-Id": str(webhook.call.id),
-    }
+    headers = own_headers(webhook)
     body = None
     if webhook.method != "GET" and webhook.data:
         headers["Content-Type"] = webhook.content_type or "application/octet-stream"
         body = webhook.data.encode()
-    return Request(webhook.call.customer_id, webhook.method, webhook.url, headers, body)
+    return Request(webhook.customer_id, webhook.method, webhook.url, headers, body)
 
 
 def text(answer: Answer) -> str:

@@ -179,7 +179,7 @@ class _Worker:
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=PIPE,
-                env=_environment(),
+                env=clean_environment(),
                 limit=MAX_ANSWER_BYTES,
                 start_new_session=True,
             )
@@ -250,11 +250,11 @@ class _Worker:
             )
 
 
-def _environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """Only what Python and the libraries need: the controller's secrets are in its environment."""
     kept = {
         name: os.environ[name]
-        for name in ("PATH", "VIRTUAL_ENV", "TZ", "LD_LIBRARY_PATH")
+        for name in ("PATH", "VIRTUAL_ENV", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
         if name in os.environ
     }
     package_root = str(Path(__file__).resolve().parents[2])

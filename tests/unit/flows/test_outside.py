@@ -10,6 +10,8 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
+from ringline.calls.absent import AbsentLeg
+from ringline.calls.notes import FailureNotes
 from ringline.calls.simulated import Script, SimulatedLeg, simulated_call
 from ringline.clock import VirtualClock
 from ringline.errors import InvalidArgument, NotFound, ResourceExhausted
@@ -105,7 +107,7 @@ async def run(
         calls=NotedCalls(),
         fetches=Fetcher(server, _language),
         flows=stored,
-        webhooks=FlowWebhooks(queue or Queue(), server, clock, lambda _: None),  # type: ignore[arg-type]
+        webhooks=FlowWebhooks(queue or Queue(), server, FailureNotes(clock, lambda _: None)),  # type: ignore[arg-type]
     )
     await Runner(flow, leg, media, clock, observed, services).run()
     return Ran(leg, flow, observed, media)
@@ -164,6 +166,24 @@ async def test_what_a_post_carries() -> None:
         "X-Ringline-Activeflow-Id": str(ran.flow.id),
         "X-Ringline-Call-Id": str(call.id),
     }
+
+
+async def test_a_flow_without_a_call_says_so() -> None:
+    clock, server, queue = VirtualClock(), Server(lambda _: []), Queue()
+    leg = AbsentLeg(uuid4(), clock.now())
+    flow = Activeflow(uuid4(), leg.call.customer_id, uuid4(), made(fetch(), webhook(data="{}")), clock.now())
+    flow.reference_type, flow.reference_id = "recording", uuid4()
+    webhooks = FlowWebhooks(queue, server, FailureNotes(clock, pytest.fail))  # type: ignore[arg-type]
+    services = Services(NotedCalls(), fetches=Fetcher(server, _language), webhooks=webhooks)
+    await Runner(flow, leg, Media(), clock, Observed(), services).run()
+    sent = json.loads(server.requests[0].body or b"")
+    assert sent["call"] is None
+    assert sent["activeflow"]["reference_type"] == "recording"
+    assert sent["activeflow"]["reference_id"] == str(flow.reference_id)
+    (delivery,) = queue.posted
+    assert "X-Ringline-Call-Id" not in {**delivery.request.headers, **server.requests[0].headers}
+    delivery.failed("WEBHOOK_TIMEOUT", "nobody's record is touched")
+    assert flow.reason == "complete"
 
 
 async def test_a_get_has_no_body_and_variables_lead_nowhere_else() -> None:

@@ -22,6 +22,8 @@ from ringline.flows.actions.connect import Connect
 from ringline.flows.actions.digits_receive import DigitsReceive
 from ringline.flows.actions.digits_send import DigitsSend
 from ringline.flows.actions.echo import Echo, StreamEcho
+from ringline.flows.actions.external_media_start import ExternalMediaStart
+from ringline.flows.actions.external_media_stop import ExternalMediaStop
 from ringline.flows.actions.fetch import Fetch
 from ringline.flows.actions.fetch_flow import FetchFlow
 from ringline.flows.actions.goto import Goto
@@ -64,6 +66,8 @@ AnyAction = Annotated[
     | Connect
     | DigitsReceive
     | DigitsSend
+    | ExternalMediaStart
+    | ExternalMediaStop
     | Fetch
     | FetchFlow
     | Echo

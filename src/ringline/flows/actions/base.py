@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
-from ringline.calls.call import ZERO
+from ringline.calls.call import ZERO, Call
 from ringline.calls.leg import Leg
 from ringline.clock import Clock
 from ringline.flows.actions.services import Services
@@ -158,6 +158,12 @@ class Action(BaseModel):
 
     async def prepare(self, media: Media) -> None:
         """Make ready what ``run`` will need, while the action before still plays."""
+
+
+def own_call(context: Context) -> Call | None:
+    """The call that the flow runs on; ``None`` for a flow without one (``calls.absent``)."""
+    call = context.leg.call
+    return call if call.channel_id else None
 
 
 def count(state: Snapshot, what: str, limit: int) -> bool:

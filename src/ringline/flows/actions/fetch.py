@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ringline.flows.actions.base import Action, Context, Options, count
+from ringline.flows.actions.base import Action, Context, Options, count, own_call
 from ringline.flows.actions.services import FetchRequest
 from ringline.flows.actions.web import Url, ready_url
 from ringline.flows.engine import FlowError, Next, Push, Result
@@ -44,14 +44,16 @@ class Fetch(Action):
             return Next()
         if not count(context.state, "fetch", MAX_FETCHES):
             raise FlowError("FETCH_LIMIT", f"a flow may fetch actions {MAX_FETCHES} times")
-        call = context.leg.call
         actions = await fetches.fetch(
             FetchRequest(
                 id=context.progress.id("fetch"),
-                customer_id=call.customer_id,
+                customer_id=context.leg.call.customer_id,
                 activeflow_id=context.activeflow_id,
-                flow_id=call.flow_id,
-                call=call,
+                flow={
+                    name: context.lookup(f"voipbin.activeflow.{name}")
+                    for name in ("flow_id", "reference_type", "reference_id")
+                },
+                call=own_call(context),
                 action=context.written,
                 variables=dict(context.state.variables),
                 method=option.event_method,

@@ -17,6 +17,7 @@ from ringline.calls.caller import Anonymity
 from ringline.calls.states import HangupReason
 from ringline.flows.snapshot import RawAction
 from ringline.sip.address import Address
+from ringline.streams.models import StreamWanted
 
 if TYPE_CHECKING:
     from ringline.flows.actions.base import Context
@@ -49,12 +50,13 @@ class Calls(Protocol):
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
     """A request for actions. ``id`` is the same however often the action is run; ``call`` is ``None`` for a flow
-    without one. ``around`` are the lists that the fetched one will run within: it may jump into them."""
+    without one. ``flow`` is what the server is told of the flow in execution. ``around`` are the lists that the
+    fetched one will run within: it may jump into them."""
 
     id: UUID
     customer_id: UUID
     activeflow_id: UUID
-    flow_id: UUID
+    flow: dict[str, str]
     call: Call | None
     action: RawAction
     variables: dict[str, str]
@@ -80,8 +82,9 @@ class Webhook:
     """A request that a flow wants sent. ``id`` is the same however often the action is run."""
 
     id: UUID
-    call: Call
+    customer_id: UUID
     activeflow_id: UUID
+    call: Call | None
     action: RawAction
     method: str
     url: str
@@ -116,6 +119,16 @@ class Endings(Protocol):
         """Reason and Q.850 cause (0: none to be told); ``None`` for a call that lasts or does not exist."""
 
 
+class Streams(Protocol):
+    """Audio of a call to and from customers' servers (``streams.service.Streams``)."""
+
+    async def start(self, call: Call, wanted: StreamWanted) -> None:
+        """Return when the stream runs. Raises ``LegError`` or ``LegGone``."""
+
+    def stop(self, call: Call) -> int:
+        """End every stream of the call; how many there were."""
+
+
 @dataclass(slots=True)
 class Services:
     """Everything that actions may reach."""
@@ -126,3 +139,4 @@ class Services:
     webhooks: Webhooks | None = None
     queues: Queues | None = None
     endings: Endings | None = None
+    streams: Streams | None = None

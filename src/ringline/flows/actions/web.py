@@ -12,7 +12,7 @@ from ringline.flows.actions.base import ActionFailed, final
 from ringline.flows.variables import Lookup, TooLong, fill_url, has_reference
 from ringline.media.address_guard import check_url
 
-_ANYWHERE: Final = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
+ANYWHERE: Final = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 
 
 def _check_form(value: str, info: ValidationInfo) -> str:
@@ -20,7 +20,7 @@ def _check_form(value: str, info: ValidationInfo) -> str:
     if final(info) or has_reference(value):
         return value
     try:
-        check_url(value, _ANYWHERE)
+        check_url(value, ANYWHERE)
     except InvalidArgument as error:
         raise ValueError(error.message) from error
     return value
@@ -41,7 +41,7 @@ def ready_url(written: str, lookup: Lookup) -> str:
     """The URL with its variables put in. Raises ``ActionFailed`` where none comes of it."""
     try:
         url = fill_url(written, lookup)
-        check_url(url, _ANYWHERE)
+        check_url(url, ANYWHERE)
     except TooLong:
         raise ActionFailed("INVALID_OPTION", "the URL grew too long with its variables") from None
     except InvalidArgument as error:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from ringline.flows.actions.base import Action, ActionFailed, Context, Options, count, final
+from ringline.flows.actions.base import Action, ActionFailed, Context, Options, count, final, own_call
 from ringline.flows.actions.services import Webhook
 from ringline.flows.actions.web import Url, ready_url
 from ringline.flows.engine import Next, Result
@@ -75,7 +75,8 @@ class WebhookSend(Action):
         written = context.written["option"]
         webhook = Webhook(
             id=context.progress.id("webhook"),
-            call=context.leg.call,
+            customer_id=context.leg.call.customer_id,
+            call=own_call(context),
             activeflow_id=context.activeflow_id,
             action=context.written,
             method=option.method,
