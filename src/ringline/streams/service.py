@@ -148,7 +148,7 @@ class Streams:
         A stream of RTP whose parts are all there goes on untouched. Others are begun again: the WebSocket that the
         relay held went with the controller.
         """
-        for key, record in kept.items():
+        for key, record in list(kept.items()):
             call = calls(UUID(record["call_id"]))
             wanted = StreamWanted.from_json(record["wanted"])
             if call is None or call.ending:
