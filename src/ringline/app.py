@@ -19,6 +19,7 @@ from ringline import __version__, ari, telemetry, watch
 from ringline.billing import BillingService, billing_routes
 from ringline.calls import control_http, metrics, store
 from ringline.calls import http as calls_http
+from ringline.calls.amd import MachineDetector
 from ringline.calls.background import Backgrounds
 from ringline.calls.bridges import Bridges
 from ringline.calls.connection import Connections
@@ -36,7 +37,7 @@ from ringline.calls.service import CallService
 from ringline.calls.states import Status
 from ringline.calls.switchboard import Switchboard
 from ringline.calls.whisper import Whispers
-from ringline.clock import SystemClock
+from ringline.clock import Clock, SystemClock
 from ringline.customers import (
     AccesskeyDirectory,
     AccesskeyService,
@@ -84,6 +85,10 @@ from ringline.queues.directory import QueueDirectory
 from ringline.queues.http import queue_routes, queuecall_routes
 from ringline.queues.joining import QueueJoining
 from ringline.queues.service import QueuecallService, QueueService
+from ringline.recordings import http as recordings_http
+from ringline.recordings.files import RecordingFiles
+from ringline.recordings.service import RecordingService
+from ringline.recordings.upkeep import RecordingUpkeep
 from ringline.routing import KamailioRpc
 from ringline.settings import Settings
 from ringline.storage import Database, Live
@@ -178,6 +183,7 @@ class Controller:
         self.switchboard.watchers.append(self.backgrounds.call_ended)
         self.switchboard.gatherings = self.gatherings
         self.switchboard.watchers.append(self.gatherings.call_ended)
+        self._add_recordings(clock)
         self.calls = CallService(
             self.database,
             self.switchboard,
@@ -260,6 +266,24 @@ class Controller:
         if call is not None:
             self.switchboard.hang_up(call)
 
+    def _add_recordings(self, clock: Clock) -> None:
+        settings = self._settings
+        self.recordings = RecordingService(
+            self.database,
+            self.ari,
+            self.switchboard,
+            self.journal,
+            RecordingFiles(settings.recordings_dir),
+            clock,
+            application=settings.ari_application,
+            max_seconds=settings.recording_max_seconds,
+            flow_exists=self.definitions.exists,
+        )
+        self.detector = MachineDetector(self.ari, self.switchboard, application=settings.ari_application)
+        self.recordings.start_flow = self.flows.start_detached
+        self.switchboard.recorder = self.recordings
+        self.switchboard.detector = self.detector
+
     async def start(self) -> None:
         """Start every part; what was started is stopped again by ``close`` even when a later one fails."""
         self._watch_parts()
@@ -286,6 +310,9 @@ class Controller:
         self.backgrounds.start()
         self.controls.start()
         self.whispers.start()
+        await self.recordings.start()
+        self._on_close("recordings", self.recordings.close)
+        self._on_close("detections", self.detector.close)
         await self.reconciler.start()
         self._on_close("reconciler", self.reconciler.close)
         await self.ari.start(timeout=0)
@@ -374,6 +401,7 @@ class Controller:
                 self.calls, self.flows, self.definitions, self.media.check_language, self.check_url
             ),
             *control_http.routes(self.calls, self.controls, self.whispers, self.media),
+            *recordings_http.routes(self.recordings, self.calls),
             *flows_http.routes(self.definitions, self.media.check_language, self.check_url),
             *simulation_routes(self.definitions, Rules(self.media.check_language, self.check_url)),
             *activeflow_routes(self.activeflows),
@@ -453,8 +481,18 @@ class Controller:
         async def sweep() -> None:
             await self.idempotency.sweep()
 
+        recordings = RecordingUpkeep(
+            self.database,
+            self.recordings,
+            keep_days=self._settings.recording_keep_days,
+            keep_bytes=self._settings.recording_keep_bytes,
+            free_bytes=self._settings.recording_free_bytes,
+        )
         return [
             Chore("gauges", 1.0, read_gauges),
+            Chore("recordings-room", 10.0, recordings.look),
+            Chore("recordings-check", 30.0, recordings.check),
+            Chore("recordings-sweep", 600.0, recordings.sweep),
             Chore("edge", 10.0, read_edge),
             Chore("idempotency", 3600.0, sweep),
         ]

@@ -18,6 +18,7 @@ _MODULES = (
     "ringline.http.tables",
     "ringline.numbers.tables",
     "ringline.queues.store",
+    "ringline.recordings.store",
     "ringline.routing.store",
     "ringline.transfers.store",
 )

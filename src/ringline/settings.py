@@ -70,6 +70,14 @@ class Settings(BaseSettings):
     fetch_timeout_seconds: float = 15.0
     fetch_allowed_networks: Annotated[list[IPv4Network | IPv6Network], NoDecode] = []
 
+    # recordings. Asterisk writes into the same folder. 0 keeps them until somebody deletes them.
+    recordings_dir: Path = Path("/var/lib/ringline/recordings")
+    recording_max_seconds: int = Field(default=3600, ge=1, le=86_400)
+    recording_keep_days: float = Field(default=0, ge=0)
+    recording_keep_bytes: int = Field(default=0, ge=0)
+    # With less than this on the disk nothing new is recorded.
+    recording_free_bytes: int = Field(default=512 * 1024**2, ge=0)
+
     # calls. Addresses that are not public and may all the same be called (`sip` destinations).
     sip_allowed_networks: Annotated[list[IPv4Network | IPv6Network], NoDecode] = []
     dial_timeout_seconds: float = 60.0

@@ -65,6 +65,10 @@ class Containers:
     async def stop(self, service: str) -> None:
         await docker("stop", "--time", "20", await self._id(service), within=60)
 
+    async def kill(self, service: str) -> None:
+        """End the service at once (SIGKILL); it stays away until it is started."""
+        await docker("kill", "--signal", "KILL", await self._id(service))
+
     async def start(self, service: str) -> None:
         await docker("start", await self._id(service))
 

@@ -26,6 +26,8 @@ RINGLINE_EVENTS: tuple[str, ...] = (
     "ChannelHangupRequest",
     "ChannelStateChange",
     "ChannelDtmfReceived",
+    "ChannelTalkingStarted",
+    "ChannelTalkingFinished",
     "Dial",
     "ChannelEnteredBridge",
     "ChannelLeftBridge",

@@ -11,17 +11,19 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 
 from ringline import ari
 from ringline.calls.call import Call
 from ringline.calls.leg import Connected, Left, LegError, LegGone, Wanted
+from ringline.calls.recording import Detected, Recorded, RecordingWanted
 from ringline.calls.states import SIP_CAUSE_OF_REASON, Direction, HangupReason, MuteDirection, Status
 from ringline.clock import Clock
 from ringline.errors import RinglineError
 from ringline.media import Prompt
+from ringline.sip.cause import Cause
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +62,22 @@ class EchoesBack(Protocol):
     async def echo(self, leg: AriLeg, seconds: float) -> None: ...
 
 
+class Recorder(Protocol):
+    """Who records legs (``recordings.service``)."""
+
+    async def start_leg(self, leg: AriLeg, wanted: RecordingWanted) -> Recorded: ...
+
+    async def stop_leg(self, leg: AriLeg) -> None: ...
+
+
+class Detector(Protocol):
+    """Who tells people from answering machines (``calls.amd``)."""
+
+    async def detect(self, leg: AriLeg, detection_id: UUID, *, resumed: bool = False) -> Detected: ...
+
+    def detect_behind(self, leg: AriLeg, detection_id: UUID, done: Callable[[Detected], None]) -> None: ...
+
+
 class Owner(Protocol):
     """The one place that ends legs (``calls.switchboard``)."""
 
@@ -74,6 +92,12 @@ class Owner(Protocol):
 
     @property
     def echoes(self) -> EchoesBack: ...
+
+    @property
+    def recorder(self) -> Recorder: ...
+
+    @property
+    def detector(self) -> Detector: ...
 
     def hang_up(self, call: Call, cause: int) -> bool: ...
 
@@ -234,7 +258,25 @@ class AriLeg:
         self.hush()
         return await self._owner.gatherings.join(self, name, joined)
 
+    async def record(self, wanted: RecordingWanted) -> Recorded:
+        self._check()
+        return await self._owner.recorder.start_leg(self, wanted)
+
+    async def stop_recording(self) -> None:
+        self._check()
+        await self._owner.recorder.stop_leg(self)
+
+    async def detect_machine(self, detection_id: UUID, *, resumed: bool = False) -> Detected:
+        self._check()
+        return await self._owner.detector.detect(self, detection_id, resumed=resumed)
+
+    def detect_machine_behind(self, detection_id: UUID, done: Callable[[Detected], None]) -> None:
+        self._check()
+        self._owner.detector.detect_behind(self, detection_id, done)
+
     def hang_up(self, reason: HangupReason = HangupReason.NORMAL, cause: int = 0) -> None:
+        if reason is HangupReason.AMD and not self.call.ending:
+            self.call.end_cause = int(Cause.CALL_AMD)
         self._owner.hang_up(self.call, cause or SIP_CAUSE_OF_REASON[reason])
 
     # being connected (``calls.connection``)

@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+from uuid import UUID
 
 from ringline.calls.call import Call
 from ringline.calls.caller import Anonymity
+from ringline.calls.recording import Detected, Recorded, RecordingWanted
 from ringline.calls.states import HangupReason, MuteDirection
 from ringline.media import Prompt
 from ringline.sip.address import Address
@@ -115,6 +117,24 @@ class Leg(Protocol):
         A call that rings is answered first; ``joined`` is called once the leg is in. Raises ``LegError`` where it
         cannot be.
         """
+
+    async def record(self, wanted: RecordingWanted) -> Recorded:
+        """Record both directions from now on, whatever is done on the leg; returns once it records.
+
+        Raises ``RinglineError``: one recording at a time (``RECORDING_ALREADY_ACTIVE``), and nothing that cannot be.
+        """
+
+    async def stop_recording(self) -> None:
+        """End what is being recorded. Raises ``RinglineError`` (``RECORDING_NOT_ACTIVE``)."""
+
+    async def detect_machine(self, detection_id: UUID, *, resumed: bool = False) -> Detected:
+        """Listen for some seconds to who answered. Raises ``LegError`` where that cannot be told.
+
+        ``resumed``: the detection of that id began in another life of the controller.
+        """
+
+    def detect_machine_behind(self, detection_id: UUID, done: Callable[[Detected], None]) -> None:
+        """The same, while the leg is used; ``done`` is called unless the leg ends before."""
 
     def hang_up(self, reason: HangupReason = HangupReason.NORMAL, cause: int = 0) -> None:
         """Ask for the end of the call. Idempotent; the record is made when the channel is gone.

@@ -12,6 +12,8 @@ from uuid import UUID, uuid4
 
 from ringline.calls.call import Call
 from ringline.calls.leg import Connected, Left, LegGone, Wanted
+from ringline.calls.recording import Answerer, Detected, Recorded, RecordingWanted
+from ringline.calls.simulated_line import SimulatedRecorder
 from ringline.calls.states import (
     SIP_CAUSE_OF_REASON,
     Direction,
@@ -43,7 +45,8 @@ class Script:
     """What the other side does, by seconds from the start: keys in order, and a hang-up.
 
     ``answers_after`` and ``talks_for``: how long whoever the leg is connected with rings and stays; ``None``: nobody
-    answers. ``stays_for``: when it is taken out of a bridge that it joined.
+    answers. ``stays_for``: when it is taken out of a bridge that it joined. ``answerer``: who an answering machine
+    detection finds, ``detected_after`` so many seconds.
     """
 
     digits: list[tuple[float, str]] = field(default_factory=list)
@@ -51,6 +54,8 @@ class Script:
     answers_after: float | None = 1.0
     talks_for: float = 10.0
     stays_for: float = 10.0
+    answerer: Answerer = "HUMAN"
+    detected_after: float = 2.0
 
 
 def simulated_call(
@@ -82,6 +87,8 @@ class SimulatedLeg:
         self._clock = clock
         self._began = clock.monotonic()
         self._script = script or Script()
+        self._recorder = SimulatedRecorder(call, self._note)
+        self._due: list[tuple[float, Callable[[], None]]] = []
 
     async def answer(self) -> None:
         self._check()
@@ -136,6 +143,17 @@ class SimulatedLeg:
 
     async def wait(self, seconds: float) -> None:
         self._check()
+        until = self._elapsed() + seconds
+        while due := [entry for entry in self._due if entry[0] <= until]:
+            first = min(due, key=lambda entry: entry[0])
+            self._due.remove(first)
+            await self._pass(max(first[0] - self._elapsed(), 0.0))
+            first[1]()
+            self._check()
+        await self._pass(max(until - self._elapsed(), 0.0))
+
+    async def _pass(self, seconds: float) -> None:
+        """Let time pass in which nothing is due."""
         ends = self._script.hangs_up_at
         if ends is not None and self._elapsed() + seconds >= ends:
             await self._clock.sleep(max(ends - self._elapsed(), 0.0))
@@ -169,12 +187,43 @@ class SimulatedLeg:
         self._note("leave", name)
         return Left.KICKED
 
+    async def record(self, wanted: RecordingWanted) -> Recorded:
+        self._check()
+        made = self._recorder.start(wanted)
+        if wanted.duration:
+            self._later(wanted.duration, lambda: self._recorder.expire(wanted))
+        return made
+
+    async def stop_recording(self) -> None:
+        self._check()
+        self._recorder.stop()
+
+    async def detect_machine(self, detection_id: UUID, *, resumed: bool = False) -> Detected:
+        await self.wait(self._script.detected_after)
+        self._note("amd", self._script.answerer)
+        return Detected(self._script.answerer, "SIMULATED")
+
+    def detect_machine_behind(self, detection_id: UUID, done: Callable[[Detected], None]) -> None:
+        self._check()
+
+        def detected() -> None:
+            self._note("amd", self._script.answerer)
+            done(Detected(self._script.answerer, "SIMULATED"))
+
+        self._later(self._script.detected_after, detected)
+
     def hang_up(self, reason: HangupReason = HangupReason.NORMAL, cause: int = 0) -> None:
         if self.call.ending:
             return
+        if reason is HangupReason.AMD:
+            self.call.end_cause = int(Cause.CALL_AMD)
         self._note("hangup", reason.value)
         self.call.advance(local_ending(self.call.direction, self.call.status), self._clock.now())
         self.call.end(cause or SIP_CAUSE_OF_REASON[reason], self._clock.now())
+
+    def _later(self, seconds: float, do: Callable[[], None]) -> None:
+        """Do something once so much time has passed on the leg, whatever is done on it meanwhile."""
+        self._due.append((self._elapsed() + seconds, do))
 
     def _elapsed(self) -> float:
         return self._clock.monotonic() - self._began

@@ -15,7 +15,7 @@ import structlog
 
 from ringline import ari
 from ringline.calls import metrics
-from ringline.calls.ari_leg import AriLeg
+from ringline.calls.ari_leg import AriLeg, Detector, Recorder
 from ringline.calls.call import Call
 from ringline.calls.journal import Journal
 from ringline.calls.leg import Connected, Left, Wanted
@@ -96,6 +96,8 @@ class Switchboard:
         self.muting: Muting
         self.gatherings: Gatherer
         self.echoes: EchoesBack
+        self.recorder: Recorder
+        self.detector: Detector
         self.auxiliary: dict[str, Callable[[dict[str, Any]], None]] = {}
         """Channels that are no calls (recorders, media streams, partners of an echo), by id: who hears of their
         ``StasisStart``, ``StasisEnd`` and ``ChannelDestroyed``. Whoever adds one takes it out again."""

@@ -7,7 +7,7 @@ from ringline.http.models import ZERO_UUID, Page, QueryModel, RequestModel, Resp
 from ringline.http.openapi import openapi_document
 from ringline.http.paging import Cursor, PageQuery, page_of, page_statement
 from ringline.http.readiness import Readiness
-from ringline.http.route import Cookie, Permission, Principal, Reply, Request, Route
+from ringline.http.route import Cookie, FileReply, Permission, Principal, Reply, Request, Route
 from ringline.http.server import Server
 from ringline.http.times import NumberTimestamp, Timestamp, utc_now
 
@@ -18,6 +18,7 @@ __all__ = [
     "Credential",
     "Cursor",
     "DatabaseIdempotency",
+    "FileReply",
     "IdempotencyStore",
     "NumberTimestamp",
     "Page",

@@ -16,7 +16,7 @@ from ringline.http import body as bodies
 from ringline.http.credentials import Authenticator, credential_of
 from ringline.http.idempotency import HEADER, REPLAYED, Answered, IdempotencyStore, checked_key, request_hash
 from ringline.http.problems import from_validation
-from ringline.http.route import Principal, Reply, Request, Route
+from ringline.http.route import FileReply, Principal, Reply, Request, Route
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +49,7 @@ class Endpoint:
         self._behind_tls = behind_tls
         self._serialise: Callable[[Any], bytes] = TypeAdapter(route.response).dump_json
 
-    async def serve(self, raw: web.Request) -> web.Response:
+    async def serve(self, raw: web.Request) -> web.StreamResponse:
         """The aiohttp handler."""
         route = raw[ROUTE] = self.route
         principal = self._principal(raw)
@@ -98,7 +98,7 @@ class Endpoint:
                 f"The request was not done within {self.route.timeout:g} s.", reason="REQUEST_TIMEOUT"
             ) from late
 
-    async def _once(self, key: str, digest: bytes, request: Request[Any, Any]) -> web.Response:
+    async def _once(self, key: str, digest: bytes, request: Request[Any, Any]) -> web.StreamResponse:
         store, customer_id = self._idempotency, request.customer_id
         assert store is not None  # noqa: S101 - __init__ has checked it
         claim = await store.claim(customer_id, key, digest)
@@ -113,7 +113,9 @@ class Endpoint:
         await _settled(store.finish(customer_id, key, _bytes(response)), "idempotency_finish_failed", key)
         return response
 
-    def _answer(self, result: Any, request: Request[Any, Any]) -> web.Response:
+    def _answer(self, result: Any, request: Request[Any, Any]) -> web.StreamResponse:
+        if isinstance(result, FileReply):
+            return _file(result)
         if not isinstance(result, Reply):
             return web.Response(body=self._serialise(result), content_type=JSON)
         response = web.Response(
@@ -132,8 +134,18 @@ class Endpoint:
         return response
 
 
-def _bytes(response: web.Response) -> bytes:
-    body = response.body
+def _file(reply: FileReply) -> web.StreamResponse:
+    headers = {
+        "Content-Type": reply.content_type,
+        "Content-Disposition": f'inline; filename="{reply.name}"',
+        # nobody else's to keep; whoever has it may ask whether it is still the same
+        "Cache-Control": "private, no-cache",
+    }
+    return web.FileResponse(reply.path, headers=headers)
+
+
+def _bytes(response: web.StreamResponse) -> bytes:
+    body = response.body if isinstance(response, web.Response) else None
     return body if isinstance(body, bytes) else b""
 
 

@@ -148,6 +148,8 @@ def _operation(route: Route, schemas: Schemas, components: dict[str, Any]) -> di
     answer: dict[str, Any] = {"schema": schemas[id(route), "serialization"]}
     if route.response_example is not None:
         answer["example"] = route.response_example
+    # a file is described by its type alone (OpenAPI 3.1)
+    content_of_file: dict[str, Any] = {kind: {} for kind in route.produces}
     operation: dict[str, Any] = {
         "operationId": _operation_id(route.method, route.path),
         "summary": route.summary,
@@ -155,7 +157,7 @@ def _operation(route: Route, schemas: Schemas, components: dict[str, Any]) -> di
         "tags": list(route.tags),
         "parameters": _parameters(route, components),
         "responses": {
-            "200": {"description": "Done.", "content": {_JSON: answer}},
+            "200": {"description": "Done.", "content": content_of_file or {_JSON: answer}},
             **_errors(route),
         },
         "security": [] if route.auth == "none" else [{name: []} for name in _SECURITY_SCHEMES],

@@ -6,6 +6,7 @@ import enum
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, Literal
 from uuid import UUID
 
@@ -123,6 +124,15 @@ class Reply:
     cookies: tuple[Cookie, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class FileReply:
+    """An answer that is a file, in parts too (RFC 9110, Range, ETag). ``name`` is what it is saved as."""
+
+    path: Path
+    content_type: str
+    name: str
+
+
 Handler = Callable[[Request[Any, Any]], Awaitable[Any]]
 Auth = Literal["customer", "admin", "none"]
 
@@ -137,6 +147,7 @@ class Route:
     pydantic type of the answer (``Call``, ``list[Call]``, ``Page[Call]``). ``errors`` are those beyond 400,
     401, 403, 500 and 503. Without a body a ``body_optional`` one is ``{}``. ``context`` is given to the body's
     validation. ``aliases`` are other paths of the same operation. ``timeout`` is in seconds.
+    ``produces`` are the content types of a route that answers with files (``FileReply``) instead of JSON.
     """
 
     method: str
@@ -157,6 +168,7 @@ class Route:
     body_examples: Mapping[str, Any] = field(default_factory=dict)
     response_example: Any = None
     timeout: float = 30.0
+    produces: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> list[str]:

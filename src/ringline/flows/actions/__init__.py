@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 from pydantic import Field, TypeAdapter
 
+from ringline.flows.actions.amd import Amd
 from ringline.flows.actions.answer import Answer
 from ringline.flows.actions.base import AT_RUN_TIME, Action, ActionFailed, Context, Media
 from ringline.flows.actions.beep import Beep
@@ -32,6 +33,8 @@ from ringline.flows.actions.hangup_relay import HangupRelay
 from ringline.flows.actions.mute import Mute
 from ringline.flows.actions.play import Play
 from ringline.flows.actions.queue_join import QueueJoin
+from ringline.flows.actions.recording_start import RecordingStart
+from ringline.flows.actions.recording_stop import RecordingStop
 from ringline.flows.actions.services import Calls, NewCalls, Services
 from ringline.flows.actions.sleep import Sleep
 from ringline.flows.actions.stop import Stop
@@ -55,7 +58,8 @@ __all__ = [
 ]
 
 AnyAction = Annotated[
-    Answer
+    Amd
+    | Answer
     | Beep
     | Branch
     | Call
@@ -77,6 +81,8 @@ AnyAction = Annotated[
     | Mute
     | Play
     | QueueJoin
+    | RecordingStart
+    | RecordingStop
     | Sleep
     | Stop
     | StreamEcho
