@@ -77,7 +77,7 @@ WRONG: dict[str, tuple[Any, str, str]] = {
     "a type that is no text": ({"type": 7}, "actions[0]", "'7'"),
     "a misspelt type": (act("tlak", text="x"), "actions[0].type", "did you mean `talk`?"),
     "a type in capitals": (act("Digits-Receive"), "actions[0].type", "did you mean `digits_receive`?"),
-    "an unknown type": (act("dance"), "actions[0].type", "known ones are `answer`"),
+    "an unknown type": (act("dance"), "actions[0].type", "known ones are `a"),
     "message_send": (act("message_send"), "actions[0].type", "comes with a later version"),
     "an ai action": (act("ai_talk"), "actions[0].type", "comes with a later version"),
     "another ai action": (act("ai_whatever"), "actions[0].type", "comes with a later version"),
