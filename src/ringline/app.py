@@ -112,18 +112,7 @@ class Controller:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         clock = SystemClock()
-        self.database = Database(settings.database_url.get_secret_value())
-        self.live = Live(settings.redis_url.get_secret_value())
-        self.customers = CustomerDirectory(self.database)
-        self.agents = AgentDirectory(self.database)
-        self.presence = Presence()
-        self.queues = QueueDirectory(self.database)
-        self.keys = AccesskeyDirectory(self.database)
-        self.numbers = NumberDirectory(self.database)
-        self.tokens = Tokens(settings.jwt_secret.get_secret_value())
-        self.authentication = Authentication(
-            self.database, customers=self.customers, agents=self.agents, keys=self.keys, tokens=self.tokens
-        )
+        self._make_directories(settings)
         self.media = MediaLibrary(settings, observer=telemetry.MediaTelemetry())
         self.kamailio = KamailioRpc(settings.kamailio_rpc_url, settings.kamailio_secret.get_secret_value())
         self.ari = ari.Client(
@@ -215,6 +204,29 @@ class Controller:
             streams=self.streams,
         )
         self.activeflows = Activeflows(self.database, self.journal, self.flows, self._hang_up)
+        self._make_groupcalls(clock)
+        self.idempotency = DatabaseIdempotency(self.database)
+        self.readiness = Readiness()
+        self._closing: list[tuple[str, Close]] = []
+        self._reload: asyncio.Task[None] | None = None
+
+    def _make_directories(self, settings: Settings) -> None:
+        """What is known of customers and their things, in memory, and who may come in."""
+        self.database = Database(settings.database_url.get_secret_value())
+        self.live = Live(settings.redis_url.get_secret_value())
+        self.customers = CustomerDirectory(self.database)
+        self.agents = AgentDirectory(self.database)
+        self.presence = Presence()
+        self.queues = QueueDirectory(self.database)
+        self.keys = AccesskeyDirectory(self.database)
+        self.numbers = NumberDirectory(self.database)
+        self.tokens = Tokens(settings.jwt_secret.get_secret_value())
+        self.authentication = Authentication(
+            self.database, customers=self.customers, agents=self.agents, keys=self.keys, tokens=self.tokens
+        )
+
+    def _make_groupcalls(self, clock: Clock) -> None:
+        """Several calls of which one is wanted."""
         self.groupcalls_behind = WriteBehind(
             self.database, groupcall_store.UPSERT, Groupcall.row, name="groupcalls"
         )
@@ -230,10 +242,6 @@ class Controller:
             self.groupcalls_behind,
             self.calls.ready,
         )
-        self.idempotency = DatabaseIdempotency(self.database)
-        self.readiness = Readiness()
-        self._closing: list[tuple[str, Close]] = []
-        self._reload: asyncio.Task[None] | None = None
 
     def _make_outside(self, settings: Settings, notes: FailureNotes) -> None:
         """The parts that talk with servers of customers."""

@@ -32,7 +32,8 @@ class LegHooks(CallHooks, Protocol):
 class Start(StrEnum):
     """When an outgoing call's flow begins, and whether what comes before is heard.
 
-    ``ON_ANSWER``, or already ``ON_RINGING``. ``WITH_MEDIA``: on answer, and its hooks are told when it is heard before.
+    ``ON_ANSWER``, or already ``ON_RINGING``. ``WITH_MEDIA``: on answer, and its hooks are told when it is heard
+    before.
     """
 
     ON_ANSWER = "answer"
