@@ -64,7 +64,7 @@ from ringline.flows.actions import Services
 from ringline.flows.activeflows import Activeflows
 from ringline.flows.activeflows_http import activeflow_routes
 from ringline.flows.calling import FlowCalls
-from ringline.flows.check import Rules, checked
+from ringline.flows.check import Rules
 from ringline.flows.definitions import FlowDefinitions
 from ringline.flows.fetching import Fetcher
 from ringline.flows.service import FlowService
@@ -419,13 +419,8 @@ class Controller:
             *number_routes(NumberService(database, self.numbers, self.definitions.exists)),
             *billing_routes(BillingService(database)),
             *queue_routes(
-                QueueService(
-                    database,
-                    self.queues,
-                    self.joining,
-                    self.definitions,
-                    lambda actions: checked(actions, self.media.check_language, self.check_url),
-                )
+                QueueService(database, self.queues, self.joining, self.definitions),
+                Rules(self.media.check_language, self.check_url),
             ),
             *queuecall_routes(QueuecallService(database, self.joining)),
         ]

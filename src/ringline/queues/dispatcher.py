@@ -66,6 +66,7 @@ class Dispatcher:
         self._last: dict[UUID, UUID] = {}
         self._round: asyncio.Handle | None = None
         self._rested: asyncio.TimerHandle | None = None
+        self._closed = False
 
     def enter(self, caller: Caller) -> None:
         """Take a place in the line: the one of the time at which the caller joined."""
@@ -93,10 +94,12 @@ class Dispatcher:
 
     def wake(self) -> None:
         """Something changed: have a round soon."""
-        if self._round is None and self._lines:
+        if self._round is None and self._lines and not self._closed:
             self._round = asyncio.get_running_loop().call_soon(self._dispatch)
 
     def close(self) -> None:
+        """Nobody is rung any more, whoever becomes free."""
+        self._closed = True
         for handle in (self._round, self._rested):
             if handle is not None:
                 handle.cancel()

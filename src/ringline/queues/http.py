@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ringline.errors import NotFound
+from ringline.flows.check import Rules
 from ringline.http import Page, PageQuery, Request, Route, page_of
 from ringline.queues.models import (
     QueueAnswer,
@@ -21,8 +22,8 @@ _QUEUE = "/v1.0/queues/{queue_id}"
 _CALL = "/v1.0/queuecalls/{queuecall_id}"
 
 
-def queue_routes(service: QueueService) -> list[Route]:
-    """Queues; only admins change them."""
+def queue_routes(service: QueueService, rules: Rules) -> list[Route]:
+    """Queues; only admins change them. ``rules`` are those of what waiting callers hear."""
 
     def view(row: Any) -> QueueAnswer:
         return QueueAnswer.model_validate(service.shown(row))
@@ -72,6 +73,7 @@ def queue_routes(service: QueueService) -> list[Route]:
             tags=tags,
             auth="admin",
             body=QueueCreate,
+            context=rules,
             response=QueueAnswer,
             errors=(NotFound,),
             idempotent=True,
@@ -103,6 +105,7 @@ def queue_routes(service: QueueService) -> list[Route]:
             tags=tags,
             auth="admin",
             body=QueueChange,
+            context=rules,
             response=QueueAnswer,
             errors=(QueueNotFound,),
         ),

@@ -7,14 +7,13 @@ from uuid import UUID
 
 from pydantic import Field
 
-from ringline.flows.actions import AnyAction
+from ringline.flows.check import FlowActions
 from ringline.http import ZERO_UUID, PageQuery, RequestModel, ResponseModel, Timestamp
 from ringline.queues.states import Status
 from ringline.sip.address import Address
 
 MAX_TIMEOUT = 86_400_000
 MAX_TAGS = 50
-MAX_ACTIONS = 1000
 
 RoutingMethod = Literal["random", "longest_idle", "round_robin"]
 
@@ -35,11 +34,8 @@ WaitFlow = Annotated[
     Field(description="A flow that waiting callers hear, over and over; the zero UUID: `wait_actions`."),
 ]
 WaitActions = Annotated[
-    list[AnyAction],
-    Field(
-        max_length=MAX_ACTIONS,
-        description="What waiting callers hear where there is no `wait_flow_id`; empty: ringing.",
-    ),
+    FlowActions,
+    Field(description="What waiting callers hear where there is no `wait_flow_id`; empty: ringing."),
 ]
 _WAIT = "How long a caller waits, in milliseconds; 0: until an agent answers."
 _SERVICE = "How long a caller talks with an agent, in milliseconds; 0: until one of them hangs up."

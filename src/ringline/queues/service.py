@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
@@ -11,9 +11,8 @@ from sqlalchemy import Row, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ringline.customers.tags.service import check_tags
-from ringline.errors import InvalidArgument, NotFound
-from ringline.flows.actions import Action
-from ringline.flows.snapshot import RawAction
+from ringline.errors import NotFound
+from ringline.flows import check
 from ringline.http import ZERO_UUID, PageQuery, page_statement, utc_now
 from ringline.queues import store
 from ringline.queues.directory import QueueDirectory
@@ -25,9 +24,6 @@ from ringline.storage import Database
 from ringline.storage.rows import change, live, one
 
 log = structlog.get_logger(__name__)
-
-CheckActions = Callable[[Sequence[Action]], list[RawAction]]
-"""Checked actions as the engine runs them; raises ``InvalidArgument`` (``flows.check.checked``)."""
 
 
 class QueueNotFound(NotFound):
@@ -57,13 +53,11 @@ class QueueService:
         directory: QueueDirectory,
         joining: QueueJoining,
         flows: Flows,
-        check_actions: CheckActions,
     ) -> None:
         self._database = database
         self._directory = directory
         self._joining = joining
         self._flows = flows
-        self._check_actions = check_actions
 
     def shown(self, row: Row[Any]) -> dict[str, Any]:
         """The row as the API shows it: with those who are in the queue right now."""
@@ -129,23 +123,12 @@ class QueueService:
         flow_id = wanted.wait_flow_id
         if flow_id != ZERO_UUID and not await self._flows.exists(customer_id, flow_id):
             raise NotFound(f"wait_flow_id: there is no flow {flow_id}", reason="FLOW_NOT_FOUND")
+        exists = partial(self._flows.exists, customer_id)
+        check.refuse(await check.missing_flows(wanted.wait_actions, exists, ("wait_actions",)))
         return {
             "tag_ids": await check_tags(connection, customer_id, wanted.tag_ids),
-            "wait_actions": self._actions(wanted.wait_actions),
+            "wait_actions": check.canonical(wanted.wait_actions),
         }
-
-    def _actions(self, actions: Sequence[Action]) -> list[RawAction]:
-        if not actions:
-            return []
-        try:
-            return self._check_actions(actions)
-        except InvalidArgument as error:
-            # the places of faults begin with the name of the field that flows have
-            details = [
-                {**fault, "field": f"wait_{fault['field']}"} if "field" in fault else fault
-                for fault in error.details
-            ]
-            raise InvalidArgument(f"wait_{error.message}", details=details) from error
 
 
 class QueuecallService:

@@ -37,7 +37,7 @@ from ringline.customers import (
 from ringline.customers.passwords import hash_password
 from ringline.customers.tables import accesskeys, agents, customers
 from ringline.customers.tokens import accesskey_hash, accesskey_prefix, new_accesskey
-from ringline.flows.check import checked
+from ringline.flows.check import Rules
 from ringline.http import (
     DatabaseIdempotency,
     Permission,
@@ -252,7 +252,7 @@ async def open_api(database: Database) -> AsyncIterator[Api]:
         ),
         *number_routes(NumberService(database, numbers, flow_exists)),
         *billing_routes(BillingService(database)),
-        *queue_routes(QueueService(database, queues, joining, flows, lambda one: checked(one, str))),
+        *queue_routes(QueueService(database, queues, joining, flows), Rules()),
         *queuecall_routes(QueuecallService(database, joining)),
         Route(
             method="POST",

@@ -103,6 +103,7 @@ async def test_a_name_is_taken_once(api: Api) -> None:
         ({"addresses": [{"type": "tel", "target": "555"}]}, "addresses"),
         ({"addresses": [{"type": "agent", "target": str(uuid4())}]}, "addresses"),
         ({"addresses": [TEL] * 11}, "addresses"),
+        ({"addresses": [{"type": "sip", "target": "no address"}]}, "addresses"),
         ({"tag_ids": [str(uuid4())]}, "tag_ids[0]"),
         ({"permission": 65_536}, "permission"),
         ({"status": "available"}, "status"),

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from ringline.errors import InvalidArgument
 from ringline.http import Permission, RequestModel, ResponseModel, Timestamp
-from ringline.sip import e164
+from ringline.sip import e164, target
 from ringline.sip.address import Address
 
 RingMethod = Literal["ringall", "linear"]
@@ -28,11 +28,15 @@ def _check_address(address: Address) -> Address:
         raise ValueError(f"type: {address.type!r} is no telephone; use `tel`, `sip` or `extension`")
     if not address.target:
         raise ValueError("target: is empty; it must be a number in E.164, a SIP address or an extension")
-    if address.type == "tel":
-        try:
+    try:
+        if address.type == "tel":
             e164.check(address.target, "target")
-        except InvalidArgument as error:
-            raise ValueError(error.message) from error
+        elif address.type == "sip":
+            target.parse(address.target)
+    except InvalidArgument as error:
+        raise ValueError(error.message) from error
+    except ValueError as error:
+        raise ValueError(f"target: is not a SIP address that can be called: {error}") from error
     return address
 
 
