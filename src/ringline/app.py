@@ -36,6 +36,7 @@ from ringline.calls.ringback import Ringback
 from ringline.calls.service import CallService
 from ringline.calls.states import Status
 from ringline.calls.switchboard import Switchboard
+from ringline.calls.transfer import House
 from ringline.calls.whisper import Whispers
 from ringline.clock import Clock, SystemClock
 from ringline.customers import (
@@ -96,6 +97,10 @@ from ringline.storage.behind import WriteBehind
 from ringline.streams.relay import Relay
 from ringline.streams.service import RtpHosts, Streams
 from ringline.streams.stream import Parts
+from ringline.transfers import http as transfers_http
+from ringline.transfers import store as transfer_store
+from ringline.transfers.models import TransferRecord
+from ringline.transfers.service import TransferService
 from ringline.webhooks.exchange import HttpExchanges
 from ringline.webhooks.sender import Sender
 
@@ -205,6 +210,7 @@ class Controller:
         )
         self.activeflows = Activeflows(self.database, self.journal, self.flows, self._hang_up)
         self._make_groupcalls(clock)
+        self._make_transfers(clock)
         self.idempotency = DatabaseIdempotency(self.database)
         self.readiness = Readiness()
         self._closing: list[tuple[str, Close]] = []
@@ -269,6 +275,19 @@ class Controller:
         )
         self.switchboard.watchers.append(self.streams.call_ended)
 
+    def _make_transfers(self, clock: Clock) -> None:
+        self.transfers_behind = WriteBehind(
+            self.database, transfer_store.UPSERT, TransferRecord.row, name="transfers"
+        )
+        self.transfers = TransferService(
+            self.database,
+            House(self.ari, self.switchboard, self.journal, self.ordering, self.bridges, self.controls),
+            self.calls,
+            self.connections,
+            self.transfers_behind,
+            clock,
+        )
+
     def _hang_up(self, call_id: UUID) -> None:
         call = self.switchboard.live(call_id)
         if call is not None:
@@ -312,6 +331,9 @@ class Controller:
         self._on_close("media", self.media.close)
         await self.journal.start()
         self._on_close("journal", self.journal.close)
+        await self.transfers.finish_interrupted()
+        await self.transfers_behind.start()
+        self._on_close("transfers", self.transfers_behind.close)
         await self.groupcalls_behind.start()
         self._on_close("groupcalls", self.groupcalls_behind.close)
         self.switchboard.start()
@@ -416,6 +438,7 @@ class Controller:
             *groupcalls_http.routes(
                 self.groupcalls, self.flows, self.definitions, self.media.check_language, self.check_url
             ),
+            *transfers_http.routes(self.transfers),
             *number_routes(NumberService(database, self.numbers, self.definitions.exists)),
             *billing_routes(BillingService(database)),
             *queue_routes(

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
+from uuid import UUID
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -19,6 +21,7 @@ from ringline.calls import metrics
 from ringline.calls.ari_leg import AriLeg
 from ringline.calls.bridges import Bridges, bridge_name
 from ringline.calls.call import Call
+from ringline.calls.conversation import Borrower, Conversation, Joint
 from ringline.calls.journal import Journal
 from ringline.calls.leg import Connected, LegError, LegGone, Wanted
 from ringline.calls.line import Start
@@ -65,6 +68,16 @@ class Connections:
         self._journal = journal
         self._ordering = ordering
         self._bridges = bridges
+        self._of_caller: WeakValueDictionary[UUID, Connection] = WeakValueDictionary()
+
+    def conversation(self, call: Call) -> Joint | None:
+        """The conversation that a call is in: its own flow's, or that of whoever called it."""
+        line = self._switchboard.line(call.id)
+        if line is None:
+            return None
+        hooks = line.hooks
+        joint = hooks if isinstance(hooks, Connection | Conversation) else self._of_caller.get(call.id)
+        return None if joint is None or joint.partner(call) is None else joint
 
     async def connect(self, leg: AriLeg, wanted: Wanted) -> Connected:
         """Ring the destinations and wait until the conversation is over, or nobody is left who could answer."""
@@ -78,9 +91,11 @@ class Connections:
 
     def open(self, leg: AriLeg, *, early_media: bool = False, comfort: Comfort | None = None) -> Connection:
         """A connection to be run. ``comfort`` is heard in place of our ringback."""
-        return Connection(
+        connection = Connection(
             self._client, self._switchboard, leg, self._bridges, early_media=early_media, comfort=comfort
         )
+        self._of_caller[leg.call.id] = connection
+        return connection
 
     def place(self, caller: Call, order: Order, connection: Connection) -> Callable[[], Call]:
         """What places one leg of a connection."""
@@ -130,6 +145,7 @@ class Connection:
         self._bridge_made = False
         self._closed = False
         self._answered_at = 0.0
+        self._borrower: Borrower | None = None
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, place: list[Callable[[], Call]]) -> Connected:
@@ -186,12 +202,65 @@ class Connection:
     def call_ended(self, call: Call) -> None:
         """A leg has its final record."""
         self._legs.pop(call, None)
-        if self._closed:
+        if self._closed or self._borrower is not None:
             return
         if call is self._winner or (self._winner is None and not self._legs):
             self._settle()
         elif call is self._early and self._winner is None:
             self._leave_early()
+
+    # being lent to a transfer (``calls.conversation.Joint``)
+
+    @property
+    def key(self) -> str:
+        return self._key
+
+    @property
+    def owner(self) -> Call:
+        return self._caller.call
+
+    def partner(self, call: Call) -> Call | None:
+        """The other party of a conversation that is under way."""
+        caller, winner = self._caller.call, self._winner
+        if self._closed or self._borrower is not None or winner is None or winner.ending or caller.ending:
+            return None
+        if call is caller:
+            return winner
+        return caller if call is winner else None
+
+    def lend(self, borrower: Borrower) -> None:
+        """Leave bridge and winner to somebody, until ``adopt`` or ``finish``."""
+        self._borrower = borrower
+        self._bridges.parted(self.bridge_id)
+        if self._winner is not None:
+            self._legs.pop(self._winner, None)
+
+    def adopt(self, call: Call, missing: Collection[Call]) -> None:
+        """The caller talks with this leg from now on; ``missing`` are to be put into the bridge."""
+        self._borrower = None
+        self._bridges.own(self.bridge_id, self.lost)
+        self._winner = call
+        self._legs[call] = None
+        if call.id not in self._caller.call.chained_call_ids:
+            self._caller.call.chained_call_ids.append(call.id)
+        line = self._switchboard.line(call.id)
+        if line is None:
+            self._settle()
+            return
+        line.hooks = self
+        if not missing:
+            self._bridges.joined(self.bridge_id)
+            return
+        self._answered_at = time.perf_counter()
+        channels = ",".join(one.channel_id for one in missing)
+        request = self._send("POST", f"bridges/{self.bridge_id}/addChannel", query={"channel": channels})
+        request.add_done_callback(self._added)
+
+    def finish(self) -> None:
+        """Nobody is left whom the caller could talk with: its flow goes on."""
+        self._borrower = None
+        self._bridges.own(self.bridge_id, self.lost)
+        self._settle()
 
     # steps
 
@@ -272,6 +341,9 @@ class Connection:
             # those that are being withdrawn keep the reason that they have
             if call.end_cause is None:
                 self._switchboard.hang_up(call)
+        if self._borrower is not None:
+            self._borrower.home_closed()
+            return
         if self._bridge_made:
             if not self._caller.gone:
                 # what was pressed was meant for the other party, not for a menu that follows

@@ -16,10 +16,11 @@ _LEAVING = (404, 409, 412)
 class Ringback:
     """A tone for a party that is answered, SIP 180 or 183 for one that is not yet. Requests only, no waiting."""
 
-    def __init__(self, client: ari.Client, leg: AriLeg) -> None:
+    def __init__(self, client: ari.Client, leg: AriLeg, *, key: str = "") -> None:
+        """``key``: of the requests that these are to keep in order with; those of the leg without it."""
         self._client = client
         self._leg = leg
-        self._key = str(leg.call.id)
+        self._key = key or str(leg.call.id)
         self._channel = f"channels/{ari.quote(leg.call.channel_id)}"
         self._ringing = False
 

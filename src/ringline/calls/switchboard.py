@@ -493,7 +493,7 @@ class Switchboard:
         metrics.ended(call.direction.value, call.hangup_reason.value).inc()
         self._end_chained(call.chained_call_ids)
         line.hooks.call_ended(call)
-        for watcher in self.watchers:
+        for watcher in list(self.watchers):
             watcher(call)
 
     def _end_chained(self, call_ids: Sequence[UUID]) -> None:

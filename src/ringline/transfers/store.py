@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -83,6 +83,10 @@ def listing(customer_id: UUID) -> sa.Select[Any]:
     return sa.select(transfers).where(transfers.c.customer_id == customer_id, transfers.c.tm_delete.is_(None))
 
 
-async def unfinished(connection: AsyncConnection) -> Iterable[sa.Row[Any]]:
-    """Transfers that another life of the controller left in the middle."""
-    return await connection.execute(sa.select(transfers).where(transfers.c.status.in_(UNFINISHED)))
+async def finish_interrupted(connection: AsyncConnection, now: datetime, detail: str) -> None:
+    """Make the final record of transfers that nobody will finish."""
+    await connection.execute(
+        sa.update(transfers)
+        .where(transfers.c.status.in_(UNFINISHED))
+        .values(status="failed", detail=detail, tm_update=now)
+    )
