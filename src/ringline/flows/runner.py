@@ -177,6 +177,7 @@ class Runner:
             services=self._services,
             progress=progress,
             activeflow_id=flow.id,
+            flow=flow.actions,
             meanwhile=partial(self._meanwhile, progress),
         )
 

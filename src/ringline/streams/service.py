@@ -27,16 +27,16 @@ MAX_PER_CALL: Final = 4
 MAX_PER_CUSTOMER: Final = 100
 MAX_STREAMS: Final = 500
 ACTION: Final = "external_media_start"
-KIND: Final = "streams"
-"""Under which the live store keeps them."""
+PART: Final = "streams"
+"""Under which they are kept for another life of the controller."""
 
 
 class Kept(Protocol):
-    """A store that outlives the controller (``storage.Live``)."""
+    """A store that outlives the controller (``calls.live_state``)."""
 
-    def keep(self, kind: str, key: str, value: dict[str, Any]) -> None: ...
+    def keep(self, part: str, key: str, value: dict[str, Any]) -> None: ...
 
-    def drop(self, kind: str, key: str) -> None: ...
+    def drop(self, part: str, key: str) -> None: ...
 
 
 class Floors(Protocol):
@@ -85,7 +85,10 @@ class Streams:
         self._opening: dict[UUID, asyncio.Task[None]] = {}
 
     async def close(self) -> None:
-        """Stop opening. What runs is left to whoever takes the calls over."""
+        """Stop opening. What runs is left to whoever takes the calls over, and what is kept of it stays."""
+        for streams in self._streams.values():
+            for stream in streams.values():
+                stream.leave()
         opening = list(self._opening.values())
         for task in opening:
             task.cancel()
@@ -203,7 +206,7 @@ class Streams:
                 "name": str(stream.name),
                 "wanted": stream.wanted.as_json(),
             }
-            self._kept.keep(KIND, str(stream.wanted.id), record)
+            self._kept.keep(PART, str(stream.wanted.id), record)
 
     def _remove(self, stream: Stream) -> None:
         call = stream.call
@@ -222,7 +225,7 @@ class Streams:
 
     def _drop(self, key: str) -> None:
         if self._kept is not None:
-            self._kept.drop(KIND, key)
+            self._kept.drop(PART, key)
 
     def _ended(self, stream: Stream, reason: str, message: str) -> None:
         """A stream ended by itself."""

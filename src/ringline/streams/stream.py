@@ -109,6 +109,10 @@ class Stream:
         self._parts.bridges.joined(self.bridge)
         self.running = True
 
+    def leave(self) -> None:
+        """Another controller takes it over: whatever ends from now on is not for this one to see."""
+        self.closed = True
+
     def close(self) -> None:
         """End it. Idempotent; ``ended`` is not called."""
         if self.closed:

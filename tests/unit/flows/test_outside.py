@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,6 +12,7 @@ import orjson
 import pytest
 
 from ringline.calls.absent import AbsentLeg
+from ringline.calls.call import Call
 from ringline.calls.notes import FailureNotes
 from ringline.calls.simulated import Script, SimulatedLeg, simulated_call
 from ringline.clock import VirtualClock
@@ -25,6 +27,7 @@ from ringline.flows.check import canonical
 from ringline.flows.fetching import Fetcher
 from ringline.flows.runner import Runner
 from ringline.flows.webhooks import FlowWebhooks, text
+from ringline.streams.models import StreamWanted
 from ringline.webhooks.delivery import Delivery
 from ringline.webhooks.exchange import Answer, ExchangeFailed, Request
 
@@ -92,6 +95,7 @@ async def run(
     server: Server | None = None,
     queue: Queue | None = None,
     stored: Stored | None = None,
+    streams: Streams | None = None,
     variables: dict[str, str] | None = None,
     script: Script | None = None,
 ) -> Ran:
@@ -107,6 +111,7 @@ async def run(
         calls=NotedCalls(),
         fetches=Fetcher(server, _language),
         flows=stored,
+        streams=streams,
         webhooks=FlowWebhooks(queue or Queue(), server, FailureNotes(clock, lambda _: None)),  # type: ignore[arg-type]
     )
     await Runner(flow, leg, media, clock, observed, services).run()
@@ -260,6 +265,13 @@ async def test_a_fetched_list_may_jump_to_what_is_around_it() -> None:
     ran = await run(fetch(), server=Server(lambda _: lists.pop(0) if len(lists) > 1 else lists[0]))
     assert said(ran) == ["one", "again", "again", "after"]
     assert ran.flow.reason == "complete"
+
+
+async def test_a_fetched_list_may_jump_into_the_flow_itself() -> None:
+    again = {"type": "goto", "option": {"target_id": TARGET, "loop_count": 1}}
+    server = Server(lambda _: [again] if len(server.requests) == 1 else [])
+    ran = await run({"type": "talk", "id": TARGET, "option": {"text": "one"}}, fetch(), server=server)
+    assert (said(ran), ran.flow.reason) == (["one", "one"], "complete")
 
 
 async def test_a_fetch_that_fetches_itself_ends_at_the_depth() -> None:
@@ -444,3 +456,98 @@ def test_a_body_is_cut_to_its_limit_in_bytes() -> None:
     kept = text(Answer(200, b"\xff" * 16_384))
     assert len(kept.encode()) <= 16_384
     assert set(kept) == {"\ufffd"}
+
+
+# external media
+
+
+class Streams:
+    def __init__(self) -> None:
+        self.wanted: list[StreamWanted] = []
+        self.stopped = 0
+
+    async def start(self, call: Call, wanted: StreamWanted) -> None:
+        self.wanted.append(wanted)
+
+    def stop(self, call: Call) -> int:
+        self.stopped += 1
+        return 0
+
+
+def media(host: str, **option: Any) -> dict[str, Any]:
+    return {"type": "external_media_start", "option": {"external_host": host, **option}}
+
+
+async def test_what_a_stream_is_asked_for() -> None:
+    streams = Streams()
+    ran = await run(
+        media("media.example:4000"),
+        media(
+            "wss://a.example/x?name=${name}",
+            type="websocket",
+            format="slin16",
+            direction_listen="in",
+            direction_speak="",
+            encapsulation="none",
+            transport="websocket",
+            data="${name}",
+        ),
+        {"type": "external_media_stop"},
+        streams=streams,
+        variables={"name": "a b\r\n"},
+    )
+    assert ran.failures == []
+    rtp, websocket = streams.wanted
+    assert (rtp.kind, rtp.host, rtp.format, rtp.listen, rtp.speak) == (
+        "rtp",
+        "media.example:4000",
+        "ulaw",
+        "both",
+        "out",
+    )
+    assert (websocket.kind, websocket.host) == ("websocket", "wss://a.example/x?name=a%20b%0D%0A")
+    assert (websocket.format, websocket.listen, websocket.speak) == ("slin16", "in", "out")
+    assert websocket.headers["X-Ringline-Data"] == "a%20b%0D%0A"
+    assert websocket.headers["X-Ringline-Stream-Id"] == str(websocket.id)
+    assert websocket.action_id == UUID(ran.flow.actions[1]["id"])
+    assert websocket.id != rtp.id
+    assert StreamWanted.from_json(orjson.loads(orjson.dumps(websocket.as_json()))) == websocket
+    assert streams.stopped == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "option", "message"),
+    [
+        ("media.example", {}, "host:port"),
+        ("media.example:80", {}, "1024 to 65535"),
+        ("media.example:70000", {}, "1024 to 65535"),
+        ("http://media.example:4000", {}, "host:port"),
+        ("media.example:4000", {"type": "websocket"}, "wss://"),
+        ("https://a.example/", {"type": "websocket"}, "wss://"),
+        ("wss://u:p@a.example/", {"type": "websocket"}, "credentials"),
+        ("wss://a.example/", {"type": "websocket", "transport": "udp"}, "transport: must be `websocket`"),
+        ("media.example:4000", {"encapsulation": "none"}, "encapsulation: must be `rtp`"),
+        ("media.example:4000", {"connection_type": "server"}, "connection_type"),
+        ("media.example:4000", {"transport_data": "c(ulaw)"}, "transport_data"),
+        ("media.example:4000", {"format": "opus"}, "format"),
+        ("media.example:4000", {"direction_listen": "none", "direction_speak": "none"}, "nothing to carry"),
+    ],
+)
+def test_a_stream_that_cannot_be_is_refused(host: str, option: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        made(media(host, **option))
+
+
+@pytest.mark.parametrize("host", ["${nothing}", "${evil}"])
+async def test_a_host_that_comes_to_nothing_is_noted(host: str) -> None:
+    streams = Streams()
+    ran = await run(
+        media(host), media(host, type="websocket"), streams=streams, variables={"evil": "a.example:4000/c(x)"}
+    )
+    assert ran.failures == [("external_media_start", "INVALID_OPTION")] * 2
+    assert streams.wanted == []
+
+
+def test_the_url_of_a_websocket_is_there_to_be_checked() -> None:
+    (action,) = ADAPTER.validate_python([media("wss://a.example/", type="websocket")], strict=False)
+    assert action.urls() == {"option.external_host": "https://a.example/"}

@@ -66,11 +66,11 @@ class Kept:
     def __init__(self) -> None:
         self.records: dict[str, dict[str, Any]] = {}
 
-    def keep(self, kind: str, key: str, value: dict[str, Any]) -> None:
-        assert kind == "streams"
+    def keep(self, part: str, key: str, value: dict[str, Any]) -> None:
+        assert part == "streams"
         self.records[key] = value
 
-    def drop(self, kind: str, key: str) -> None:
+    def drop(self, part: str, key: str) -> None:
         self.records.pop(key, None)
 
 

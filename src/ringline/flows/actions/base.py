@@ -64,8 +64,9 @@ class Context:
 
     ``lookup`` gives the text of a variable, system names included; ``written`` is the action as it stands in
     the flow, before its variables were put in. ``progress`` is where the action notes what it must not do twice
-    when it is run again after a restart; ``activeflow_id`` is the flow in execution. ``meanwhile`` runs a list of
-    actions over and over until it is cancelled (``flows.meanwhile``); ``None`` within such a list.
+    when it is run again after a restart; ``activeflow_id`` is the flow in execution, ``flow`` its own list.
+    ``meanwhile`` runs a list of actions over and over until it is cancelled (``flows.meanwhile``); ``None`` within
+    such a list.
     """
 
     leg: Leg
@@ -77,6 +78,7 @@ class Context:
     services: Services
     progress: Progress
     activeflow_id: UUID = ZERO
+    flow: Sequence[RawAction] = ()
     meanwhile: Callable[[list[RawAction]], Awaitable[Result | None]] | None = None
 
 

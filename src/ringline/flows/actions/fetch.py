@@ -58,7 +58,9 @@ class Fetch(Action):
                 variables=dict(context.state.variables),
                 method=option.event_method,
                 url=ready_url(context.written["option"]["event_url"], context.lookup),
-                around=[frame.actions for frame in context.state.frames if frame.actions is not None],
+                around=[
+                    context.flow if frame.actions is None else frame.actions for frame in context.state.frames
+                ],
             )
         )
         return Push(actions) if actions else Next()
