@@ -7,13 +7,15 @@ Asterisk would also end a recording at a key or after silence, but a snoop chann
 ``maxSilenceSeconds`` cuts off at the end is as long as all pauses of the recording together: it loses speech. The
 keys are those of the call's own channel; silence is what ``TALK_DETECT`` says on the snoop channel.
 
-A snoop channel that was there while its call left a bridge hears nothing any more of what is played to the call
-(measured on Asterisk 22.10). So the recording goes on, in the same file, through a new one each time.
+While a snoop channel stays, what is played to a call that has left a bridge is not heard any more, not even by another
+snoop channel (measured on Asterisk 22.10). So the recording goes on in the same file through a new one each time,
+made when the old one is gone: some 50 ms are missing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -30,6 +32,7 @@ log = structlog.get_logger(__name__)
 START_SECONDS = 5.0
 CHECK_SECONDS = 2.0
 """How long the end of a recording may take to be reported once it is due."""
+DROP_SECONDS = 1.0
 NET_SECONDS = 2
 """What Asterisk adds to a time limit of ours: it counts whole seconds, and ends what nobody is there to end."""
 _GONE = (404, 409, 412)
@@ -218,36 +221,54 @@ class Tape:
     # steps
 
     async def _renew(self) -> None:
-        """Go on through a new snoop channel: a few milliseconds are missing between the two."""
+        """Go on through a new snoop channel."""
+        loop = asyncio.get_running_loop()
         old = self.snoop
         self._turn += 1
-        new = f"snoop-{self.recording.id}-{self._turn}"
-        self._arrived = asyncio.get_running_loop().create_future()
-        self._auxiliary[new] = self._heard
-        stopped = False
+        self.snoop = f"snoop-{self.recording.id}-{self._turn}"
+        self._arrived, self._between = loop.create_future(), loop.create_future()
+        self._auxiliary[self.snoop] = self._heard
+        going_on = False
         try:
             async with asyncio.timeout(START_SECONDS):
-                await self._open_snoop(new)
-                self._between = asyncio.get_running_loop().create_future()
                 self._tell_stop()
-                stopped = True
                 await self._between
-                await self._request_record(f"channels/{new}", existing="append")
-                self.snoop = new
+                await self._drop(old)
+                await self._open_snoop(self.snoop)
+                await self._request_record(f"channels/{self.snoop}", existing="append")
+                going_on = True
         except (ari.AriError, TimeoutError) as error:
             log.info("recording_not_renewed", recording_id=self.recording.name, error=repr(error))
         finally:
-            gone = old if self.snoop == new else new
-            self._auxiliary.pop(gone, None)
-            self._client.tell("DELETE", f"channels/{gone}", key=self._key, ignore=_GONE)
+            self._auxiliary.pop(old, None)
             self._between = None
-        if self.over or not stopped:
-            return
-        if self.snoop != new:
+        if self.over:
+            self._client.tell("DELETE", f"channels/{self.snoop}", key=self._key, ignore=_GONE)
+        elif not going_on:
             self.finished()
         elif self._asked is not Reason.NONE:
             self._tell_stop()
             self._check_later()
+
+    async def _drop(self, snoop: str) -> None:
+        """End a snoop channel and wait until it listens no more: that takes a frame of the call's sound."""
+        gone = asyncio.get_running_loop().create_future()
+
+        def heard(event: dict[str, Any]) -> None:
+            if event["type"] == "ChannelDestroyed" and not gone.done():
+                gone.set_result(None)
+
+        self._auxiliary[snoop] = heard
+        await self._client.request(
+            "POST",
+            f"applications/{self._application}/subscription",
+            query={"eventSource": f"channel:{snoop}"},
+            key=self._key,
+        )
+        self._client.tell("DELETE", f"channels/{snoop}", key=self._key, ignore=_GONE)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DROP_SECONDS):
+                await gone
 
     def _take(self, snoop: str) -> None:
         """The snoop channel that another life of the controller went on with."""
