@@ -136,7 +136,7 @@ async def test_both_parties_of_a_conversation_and_what_comes_before_and_after_ar
         play(files.add(name, encode(sound, "wav"))) for name, sound in (("a.wav", FIRST), ("b.wav", SECOND))
     )
     machine = number("0009")
-    call = await product.place(number("1234"), start(), first, connect(machine), second, HANGUP)
+    call = await product.place(number("1234"), start(), sleep(0.3), first, connect(machine), second, HANGUP)
 
     async def leg() -> Json | None:
         ids = (await product.show(call))["chained_call_ids"]
@@ -153,7 +153,8 @@ async def test_both_parties_of_a_conversation_and_what_comes_before_and_after_ar
     heard = await sound_of(env, recording)
     before, after = find(heard, FIRST), find(heard, SECOND)
     assert before.peak > 0.9, "what was played before the conversation"
-    assert after.peak > 0.9, "what was played after it"
+    # a new snoop channel listens from now on: the first 50 ms are missing
+    assert after.peak > 0.8, "what was played after it"
     between = heard[int(before.end * RATE) : int(after.start * RATE)]
     beep = max(
         share(between[at : at + RATE // 4], BEEP_HERTZ)

@@ -7,9 +7,9 @@ Asterisk would also end a recording at a key or after silence, but a snoop chann
 ``maxSilenceSeconds`` cuts off at the end is as long as all pauses of the recording together: it loses speech. The
 keys are those of the call's own channel; silence is what ``TALK_DETECT`` says on the snoop channel.
 
-While a snoop channel stays, what is played to a call that has left a bridge is not heard any more, not even by another
-snoop channel (measured on Asterisk 22.10). So the recording goes on in the same file through a new one each time,
-made when the old one is gone: some 50 ms are missing.
+While a snoop channel stays, what is played to a call that has left a bridge is not heard any more, not even by
+another snoop channel (measured on Asterisk 22.10). So the recording goes on in the same file through a new one each
+time, made when the old one is gone: some 50 ms are missing.
 """
 
 from __future__ import annotations
