@@ -17,7 +17,7 @@ from aiohttp import web
 
 from ringline import __version__, ari, telemetry, watch
 from ringline.billing import BillingService, billing_routes
-from ringline.calls import control_http, metrics, store
+from ringline.calls import control_http, metrics
 from ringline.calls import http as calls_http
 from ringline.calls.amd import MachineDetector
 from ringline.calls.background import Backgrounds
@@ -28,10 +28,12 @@ from ringline.calls.destinations import Destinations
 from ringline.calls.echo import Echoes
 from ringline.calls.inbound import Inbound
 from ringline.calls.journal import Journal
+from ringline.calls.live_state import KeptFlow, LiveState
 from ringline.calls.membership import Gatherings
 from ringline.calls.notes import FailureNotes
 from ringline.calls.ordering import Ordering
 from ringline.calls.reconcile import Reconciler
+from ringline.calls.recovery import Recovery
 from ringline.calls.ringback import Ringback
 from ringline.calls.service import CallService
 from ringline.calls.states import Status
@@ -78,7 +80,7 @@ from ringline.groupcalls.placing import Groups
 from ringline.groupcalls.rings import Rings
 from ringline.groupcalls.service import GroupcallService
 from ringline.housekeeping import Chore, Housekeeper
-from ringline.http import DatabaseIdempotency, Readiness, Route, Server, create_app, utc_now
+from ringline.http import DatabaseIdempotency, Readiness, Route, Server, create_app
 from ringline.media import MediaLibrary, address_guard
 from ringline.media.outbound import OutboundClient
 from ringline.numbers import NumberDirectory, NumberService, number_routes, source_problem
@@ -106,15 +108,13 @@ from ringline.webhooks.sender import Sender
 
 log = structlog.get_logger(__name__)
 
-RESTARTED = "the controller was restarted"
-
 Close = Callable[[], Awaitable[None]]
 
 
 class Controller:
     """Everything one controller process consists of."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings) -> None:  # noqa: PLR0915 - one list of parts
         self._settings = settings
         clock = SystemClock()
         self._make_directories(settings)
@@ -128,7 +128,8 @@ class Controller:
             request_sockets=settings.ari_request_sockets,
             observer=telemetry.AriTelemetry(),
         )
-        self.journal = Journal(self.database, self.live, flow_store)
+        self.live_state = LiveState(self.live)
+        self.journal = Journal(self.database, self.live_state, flow_store)
         self.switchboard = Switchboard(
             self.ari,
             self.journal,
@@ -166,7 +167,19 @@ class Controller:
         self.definitions = FlowDefinitions(self.database)
         self.flows = FlowService(self.definitions, self.journal, self.media, clock)
         self.inbound = Inbound(self.numbers, self.customers, lambda: self.journal.full)
-        self.journal.lasting = self.switchboard.calls
+        self.live_state.line_of = self.switchboard.line
+        self.live_state.unwritten = self.journal.pending
+        self.live_state.lasting = self._lasting
+        self.recovery = Recovery(
+            self.ari,
+            self.database,
+            self.journal,
+            self.switchboard,
+            self.flows,
+            flow_store,
+            application=settings.ari_application,
+        )
+        self.reconciler.ready = self.recovery.done.is_set
         self.switchboard.hooks = self.flows
         self.switchboard.arrivals = self.inbound
         self.switchboard.connector = self.connections
@@ -288,6 +301,14 @@ class Controller:
             clock,
         )
 
+    def _lasting(self) -> tuple[list[UUID], list[KeptFlow]]:
+        """What a successor would need: all that lasts, and what has ended and is not in PostgreSQL yet."""
+        call_ids, flows = self.journal.marked()
+        return (
+            [*(call.id for call in self.switchboard.calls()), *call_ids],
+            [*self.flows.live(), *flows],
+        )
+
     def _hang_up(self, call_id: UUID) -> None:
         call = self.switchboard.live(call_id)
         if call is not None:
@@ -314,50 +335,40 @@ class Controller:
     async def start(self) -> None:
         """Start every part; what was started is stopped again by ``close`` even when a later one fails."""
         self._watch_parts()
-        await self._finish_interrupted()
-        for mirror in (
-            self.customers,
-            self.agents,
-            self.keys,
-            self.numbers,
-            self.queues,
-            self.extensions,
-        ):
-            await mirror.start()
-            self._on_close("mirror", mirror.close)
-        await self.authentication.start()
-        self._on_close("authentication", self.authentication.close)
-        await self.media.start()
-        self._on_close("media", self.media.close)
-        await self.journal.start()
-        self._on_close("journal", self.journal.close)
-        await self.transfers.finish_interrupted()
-        await self.transfers_behind.start()
-        self._on_close("transfers", self.transfers_behind.close)
-        await self.groupcalls_behind.start()
-        self._on_close("groupcalls", self.groupcalls_behind.close)
-        self.switchboard.start()
-        self.backgrounds.start()
-        self.controls.start()
-        self.whispers.start()
-        await self.recordings.start()
-        self._on_close("recordings", self.recordings.close)
-        self._on_close("detections", self.detector.close)
-        await self.reconciler.start()
-        self._on_close("reconciler", self.reconciler.close)
-        await self.ari.start(timeout=0)
-        self._on_close("asterisk", self.ari.close)
-        await self.manager.start()
-        self._on_close("manager", self.manager.close)
-        self._on_close("relay", self.relay.close)
-        self._on_close("rtp-hosts", self.rtp_hosts.close)
-        self._on_close("streams", self.streams.close)
+        mirrors = (self.customers, self.agents, self.keys, self.numbers, self.queues, self.extensions)
+        await asyncio.gather(
+            self.recovery.load(),
+            *(self._begin("mirror", mirror.start, mirror.close) for mirror in mirrors),
+            self._begin("authentication", self.authentication.start, self.authentication.close),
+            self._begin("media", self.media.start, self.media.close),
+        )
+        # Stopped after the stores and the connection to Asterisk: flows that are cut off leave no trace in them, so
+        # that a successor goes on with them.
         self._on_close("exchanges", self.exchanges.close)
         self._on_close("background-exchanges", self.background_exchanges.close)
         self._on_close("webhooks", self.webhooks.close)
         self._on_close("flows", self.flows.close)
-        await self.joining.start()
-        self._on_close("queues", self.joining.close)
+        await self._begin("queues", self.joining.start, self.joining.close)
+        self.switchboard.start()
+        self.backgrounds.start()
+        self.controls.start()
+        self.whispers.start()
+        await self._begin("recordings", self.recordings.start, self.recordings.close)
+        self._on_close("detections", self.detector.close)
+        await self.ari.start(timeout=0)
+        self._on_close("asterisk", self.ari.close)
+        self._on_close("live-state", self.live_state.close)
+        await self._begin("journal", self.journal.start, self.journal.close)
+        await self._begin("groupcalls", self.groupcalls_behind.start, self.groupcalls_behind.close)
+        await self.transfers.finish_interrupted()
+        await self._begin("transfers", self.transfers_behind.start, self.transfers_behind.close)
+        self.recovery.start()
+        self._on_close("recovery", self.recovery.close)
+        await self._begin("reconciler", self.reconciler.start, self.reconciler.close)
+        await self._begin("manager", self.manager.start, self.manager.close)
+        self._on_close("relay", self.relay.close)
+        self._on_close("rtp-hosts", self.rtp_hosts.close)
+        self._on_close("streams", self.streams.close)
         housekeeper = Housekeeper(self._chores(), telemetry.loop_lag_seconds.set)
         await housekeeper.start()
         self._on_close("housekeeper", housekeeper.close)
@@ -368,21 +379,27 @@ class Controller:
         self._on_close("http", server.close)
         log.info("controller_started", version=__version__)
 
+    async def _begin(
+        self, name: str, start: Callable[[], Awaitable[object]], close: Callable[[], Awaitable[None]]
+    ) -> None:
+        await start()
+        self._on_close(name, close)
+
     async def drain(self, grace: float) -> None:
-        """Take no new calls, give present ones ``grace`` seconds, then hang up what is left."""
+        """Take no new calls and give present ones ``grace`` seconds. What is left then is the next controller's."""
         self.calls.draining = self.inbound.draining = True
         log.info("draining", calls=len(self.switchboard), seconds=grace)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self.switchboard.emptied()
-        for line in self.switchboard.lines():
-            self.switchboard.hang_up(line.call)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(3.0):
-                await self.switchboard.emptied()
 
     async def close(self) -> None:
-        """Stop in reverse order; a part that fails to stop does not keep the others from it."""
+        """Stop in reverse order; a part that fails to stop does not keep the others from it.
+
+        Calls that last are not hung up: Asterisk keeps them, and the next controller goes on with them.
+        """
+        if len(self.switchboard):
+            log.info("calls_left", calls=len(self.switchboard))
         self.switchboard.close()
         if self._reload is not None:
             self._reload.cancel()
@@ -471,15 +488,7 @@ class Controller:
         self.readiness.add("redis", redis)
         self.readiness.add("ari", asterisk)
         self.readiness.add("kamailio", kamailio)
-
-    async def _finish_interrupted(self) -> None:
-        """Calls and flows that another life of this controller left without a final record."""
-        now = utc_now()
-        async with self.database.begin() as connection:
-            interrupted = await store.finish_lost(connection, now, RESTARTED)
-            await flow_store.finish_activeflows(connection, now, "controller_restarted")
-        if interrupted:
-            log.warning("calls_interrupted", calls=interrupted)
+        self.readiness.add("calls", self.recovery.status)
 
     async def _reload_kamailio(self) -> None:
         try:

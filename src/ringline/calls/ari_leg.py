@@ -17,7 +17,7 @@ import structlog
 
 from ringline import ari
 from ringline.calls.call import Call
-from ringline.calls.leg import Connected, Left, LegError, LegGone, Wanted
+from ringline.calls.leg import Connected, Left, LegError, LegGone, Notes, Playing, Wanted
 from ringline.calls.recording import Detected, Recorded, RecordingWanted
 from ringline.calls.states import SIP_CAUSE_OF_REASON, Direction, HangupReason, MuteDirection, Status
 from ringline.clock import Clock
@@ -34,6 +34,8 @@ PORTION_MS = 1000
 QUIET_MS = 100
 """What Asterisk waits before the first key of a request, and between keys where it is told 0."""
 MAX_DIGITS = 256
+OVERLAP_MS = 500
+"""How much of a prompt that was interrupted is heard twice rather than not at all."""
 MAX_RESENDS = 3
 RESYNC_SECONDS = 1.0
 
@@ -41,7 +43,7 @@ RESYNC_SECONDS = 1.0
 class Connects(Protocol):
     """Who connects a leg with others (``calls.connection``)."""
 
-    async def connect(self, leg: AriLeg, wanted: Wanted) -> Connected: ...
+    async def connect(self, leg: AriLeg, wanted: Wanted, notes: Notes | None = None) -> Connected: ...
 
 
 class Mutes(Protocol):
@@ -107,8 +109,8 @@ class Playback:
 
     __slots__ = ("accepted", "done", "id", "stop_on_digit")
 
-    def __init__(self, *, stop_on_digit: bool) -> None:
-        self.id = str(uuid4())
+    def __init__(self, playback_id: str = "", *, stop_on_digit: bool = False) -> None:
+        self.id = playback_id or str(uuid4())
         self.stop_on_digit = stop_on_digit
         self.accepted = False
         self.done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -136,12 +138,15 @@ class AriLeg:
         "digits",
         "gone",
         "leaving",
+        "taken",
     )
 
     def __init__(self, call: Call, client: ari.Client, owner: Owner, clock: Clock) -> None:
         self.call = call
         self.gone = False
         self.leaving = False
+        self.taken = False
+        """Whether keys were taken out since the leg was last kept."""
         self.digits: deque[str] = deque(maxlen=MAX_DIGITS)
         self._client = client
         self._owner = owner
@@ -166,42 +171,97 @@ class AriLeg:
         self._answering = True
         self._send("POST", "answer").add_done_callback(self._log_failure)
 
-    async def play(self, prompts: Sequence[Prompt], *, stop_on_digit: bool = False) -> bool:
+    async def play(
+        self, prompts: Sequence[Prompt], *, stop_on_digit: bool = False, playing: Playing | None = None
+    ) -> bool:
         self._stop_behind()
-        seconds = sum(prompt.duration_ms for prompt in prompts) / 1000 + PLAY_GRACE_SECONDS
+        await self._not_held()
+        if playing is not None and playing.since is not None:
+            return await self._play_on(prompts, playing, playing.since, stop_on_digit=stop_on_digit)
+        playback_id = "" if playing is None else str(playing.id)
+        return await self._play(prompts, playback_id, stop_on_digit=stop_on_digit)
+
+    async def _play(
+        self, prompts: Sequence[Prompt], playback_id: str = "", *, stop_on_digit: bool, offset_ms: int = 0
+    ) -> bool:
         resends = 0
         while resends < MAX_RESENDS:
             await self._not_held()
-            playback = self._start(prompts, stop_on_digit=stop_on_digit)
-            try:
-                async with asyncio.timeout(seconds):
-                    state = await playback.done
-            except TimeoutError:
-                self._stop(playback)
-                raise LegError("PLAYBACK_TIMEOUT", "Asterisk did not report the end of the prompt") from None
-            finally:
-                self._playbacks.pop(playback.id, None)
+            playback = self._start(prompts, playback_id, stop_on_digit=stop_on_digit, offset_ms=offset_ms)
+            state = await self._end_of(playback, prompts)
+            playback_id = ""
             if state == "held":
                 continue
-            if state == "lost":
-                resends += 1
-                continue
-            if state == "failed":
-                await self._explain_failure()
-            return state != "stopped"
+            if state != "lost":
+                return state != "stopped"
+            resends += 1
         raise LegError("PLAYBACK_LOST", "the prompt could not be handed to Asterisk")
+
+    async def _play_on(
+        self, prompts: Sequence[Prompt], playing: Playing, since: float, *, stop_on_digit: bool
+    ) -> bool:
+        """Another controller began to play these: wait for the end where they still play, else play what is left.
+
+        Asterisk went on playing meanwhile. Where it plays no more and not all of the time has passed, the prompt was
+        cut short by a key, or never began.
+        """
+        self._check()
+        playback = Playback(str(playing.id), stop_on_digit=stop_on_digit)
+        playback.accepted = True
+        self._playbacks[playback.id] = playback
+        try:
+            await self._client.request("GET", f"playbacks/{playback.id}", key=self._key)
+        except ari.NotFound:
+            self._playbacks.pop(playback.id, None)
+        except ari.AriError as error:
+            # whoever reconciles asks again
+            log.warning("playback_unknown", call_id=self._key, playback_id=playback.id, error=str(error))
+        self._check()
+        if playback.done.done() or playback.id in self._playbacks:
+            state = await self._end_of(playback, prompts)
+            if state == "held":
+                return await self._play(prompts, stop_on_digit=stop_on_digit)
+            return state != "stopped"
+        if stop_on_digit and self.digits:
+            return False
+        over_ms = since * 1000 + OVERLAP_MS
+        for index, prompt in enumerate(prompts):
+            if over_ms < prompt.duration_ms:
+                begin = max(0, int(over_ms) - 2 * OVERLAP_MS)
+                return await self._play(prompts[index:], stop_on_digit=stop_on_digit, offset_ms=begin)
+            over_ms -= prompt.duration_ms
+        return True
+
+    async def _end_of(self, playback: Playback, prompts: Sequence[Prompt]) -> str:
+        """``done``, ``stopped`` by a key, ``held``, or ``lost`` where Asterisk never heard of it."""
+        seconds = sum(prompt.duration_ms for prompt in prompts) / 1000 + PLAY_GRACE_SECONDS
+        try:
+            async with asyncio.timeout(seconds):
+                state = await playback.done
+        except TimeoutError:
+            self._stop(playback)
+            raise LegError("PLAYBACK_TIMEOUT", "Asterisk did not report the end of the prompt") from None
+        finally:
+            self._playbacks.pop(playback.id, None)
+        if state == "failed":
+            await self._explain_failure()
+        return state
 
     def play_behind(self, prompts: Sequence[Prompt]) -> None:
         self._stop_behind()
         playback = self._behind = self._start(prompts, stop_on_digit=False)
         playback.done.add_done_callback(lambda _: self._playbacks.pop(playback.id, None))
 
-    async def send_digits(self, digits: str, *, duration_ms: int, interval_ms: int) -> None:
+    async def send_digits(
+        self, digits: str, *, duration_ms: int, interval_ms: int, sending: Callable[[int], None] | None = None
+    ) -> None:
         self._check()
         pause_ms = interval_ms or QUIET_MS
         portion = max(1, PORTION_MS // (duration_ms + pause_ms))
         for start in range(0, len(digits), portion):
             keys = digits[start : start + portion]
+            if sending is not None:
+                sending(start + len(keys))
             # before the first key of each request Asterisk is quiet of its own accord
             between_ms = pause_ms if portion > 1 else max(1, pause_ms - QUIET_MS)
             await self._press(keys, duration_ms=duration_ms, between_ms=between_ms)
@@ -209,17 +269,27 @@ class AriLeg:
 
     async def receive_digits(self, *, seconds: float, length: int, end_keys: str) -> str:
         self._check()
-        received = ""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while True:
-                    while self.digits:
-                        received += self.digits.popleft()
-                        if len(received) == length or received[-1] in end_keys:
-                            return received
+                while (enough := self._enough(length, end_keys)) is None:
                     await self._next_digit()
+                return self._take(enough)
         self._check()
-        return received
+        return self._take(len(self.digits))
+
+    def _enough(self, length: int, end_keys: str) -> int | None:
+        """How many of the keys pressed are the input, ``None`` where it has not ended yet.
+
+        They stay with the leg until then, so that they are not lost with the controller.
+        """
+        for count, key in enumerate(self.digits, start=1):
+            if count == length or key in end_keys:
+                return count
+        return None
+
+    def _take(self, count: int) -> str:
+        self.taken = self.taken or count > 0
+        return "".join(self.digits.popleft() for _ in range(count))
 
     async def wait(self, seconds: float) -> None:
         self._check()
@@ -239,9 +309,9 @@ class AriLeg:
         await self._owner.echoes.echo(self, seconds)
         self._check()
 
-    async def connect(self, wanted: Wanted) -> Connected:
+    async def connect(self, wanted: Wanted, notes: Notes | None = None) -> Connected:
         self._check()
-        return await self._owner.connector.connect(self, wanted)
+        return await self._owner.connector.connect(self, wanted, notes)
 
     def note(self, what: str, detail: str = "") -> None:
         pass
@@ -295,6 +365,28 @@ class AriLeg:
             raise LegGone from error
         except ari.AriError as error:
             raise LegError("DIGITS_FAILED", f"Asterisk did not take the digits: {error}") from error
+
+    # a controller after this one
+
+    def kept(self) -> dict[str, Any]:
+        """What it needs to go on with the leg, as JSON."""
+        self.taken = False
+        behind = self._behind
+        return {
+            "digits": "".join(self.digits),
+            "answering": self._answering,
+            "behind": None if behind is None or behind.done.done() else behind.id,
+        }
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Be the leg that was kept."""
+        self.digits.extend(kept.get("digits", ""))
+        self._answering = bool(kept.get("answering"))
+        if kept.get("behind"):
+            playback = self._behind = Playback(str(kept["behind"]))
+            playback.accepted = True
+            self._playbacks[playback.id] = playback
+            playback.done.add_done_callback(lambda _: self._playbacks.pop(playback.id, None))
 
     # what the switchboard tells
 
@@ -391,13 +483,16 @@ class AriLeg:
         uri = f"channels/{ari.quote(self.call.channel_id)}/{what}"
         return self._client.send(method, uri, query=query, body=body, key=self._key)
 
-    def _start(self, prompts: Sequence[Prompt], *, stop_on_digit: bool) -> Playback:
+    def _start(
+        self, prompts: Sequence[Prompt], playback_id: str = "", *, stop_on_digit: bool, offset_ms: int = 0
+    ) -> Playback:
         self._check()
-        playback = Playback(stop_on_digit=stop_on_digit)
+        playback = Playback(playback_id, stop_on_digit=stop_on_digit)
         self._playbacks[playback.id] = playback
-        request = self._send(
-            "POST", f"play/{playback.id}", body={"media": [prompt.media for prompt in prompts]}
-        )
+        body: dict[str, Any] = {"media": [prompt.media for prompt in prompts]}
+        if offset_ms:
+            body["offsetms"] = offset_ms
+        request = self._send("POST", f"play/{playback.id}", body=body)
         request.add_done_callback(lambda done: self._play_answered(playback, done))
         return playback
 

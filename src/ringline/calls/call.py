@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -33,6 +34,11 @@ class ActionFailure:
     reason: str
     message: str
     tm: datetime
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ActionFailure:
+        moment = datetime.fromisoformat(data["tm"])
+        return cls(UUID(data["action_id"]), data["type"], data["reason"], data["message"], moment)
 
     def as_json(self) -> dict[str, str]:
         return {
@@ -175,3 +181,63 @@ class Call:
             "tm_update": self.tm_update,
             "tm_delete": self.tm_delete,
         }
+
+    def kept(self) -> dict[str, Any]:
+        """The row, and what the record does not show: what another controller goes on with."""
+        return {**self.row(), "end_cause": self.end_cause}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Call:
+        """The call of a row, or of what ``kept`` became as JSON. Raises ``ValueError``, ``KeyError`` or
+        ``TypeError`` for what is none.
+        """
+        known = [field.name for field in fields(cls) if field.name in row]
+        made: dict[str, Any] = {name: row[name] for name in known if name not in _READ_APART}
+        made |= {name: _uuid(row[name]) for name in _UUIDS}
+        made |= {name: _moment(row[name]) for name in _MOMENTS}
+        return cls(
+            **made,
+            direction=Direction(row["direction"]),
+            status=Status(row["status"]),
+            hangup_by=HangupBy(row["hangup_by"]),
+            hangup_reason=HangupReason(row["hangup_reason"]),
+            source=Address.model_validate(row["source"]),
+            destination=Address.model_validate(row["destination"]),
+            chained_call_ids=[_uuid(one) for one in row["chained_call_ids"]],
+            recording_ids=[_uuid(one) for one in row["recording_ids"]],
+            failures=[ActionFailure.from_json(one) for one in row["failures"]],
+        )
+
+
+_UUIDS = (
+    "id",
+    "customer_id",
+    "flow_id",
+    "activeflow_id",
+    "master_call_id",
+    "groupcall_id",
+    "recording_id",
+)
+_MOMENTS = ("tm_create", "tm_ringing", "tm_progressing", "tm_hangup", "tm_update", "tm_delete")
+_READ_APART = {
+    *_UUIDS,
+    *_MOMENTS,
+    "direction",
+    "status",
+    "hangup_by",
+    "hangup_reason",
+    "source",
+    "destination",
+    "chained_call_ids",
+    "recording_ids",
+    "failures",
+}
+
+
+def _uuid(value: Any) -> UUID:
+    # asyncpg has a UUID class of its own
+    return UUID(str(value))
+
+
+def _moment(value: Any) -> Any:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value

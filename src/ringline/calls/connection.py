@@ -23,7 +23,7 @@ from ringline.calls.bridges import Bridges, bridge_name
 from ringline.calls.call import Call
 from ringline.calls.conversation import Borrower, Conversation, Joint
 from ringline.calls.journal import Journal
-from ringline.calls.leg import Connected, LegError, LegGone, Wanted
+from ringline.calls.leg import Connected, LegError, LegGone, Notes, Wanted
 from ringline.calls.line import Start
 from ringline.calls.ordering import Order, Ordering
 from ringline.calls.ringback import Ringback
@@ -37,6 +37,8 @@ MAX_CHAINED = 1000
 """Legs that one call may have in its life: a loop around ``connect`` ends here."""
 SETTLE_SECONDS = 0.2
 """How long the event of a hang-up may trail the request that failed because of it."""
+NOTE = "connection"
+"""Under this name an action's notes have what another controller needs to go on."""
 _GONE = (404, 409, 422)
 """What Asterisk answers where the bridge or the channel's place in it is gone already."""
 
@@ -79,20 +81,41 @@ class Connections:
         joint = hooks if isinstance(hooks, Connection | Conversation) else self._of_caller.get(call.id)
         return None if joint is None or joint.partner(call) is None else joint
 
-    async def connect(self, leg: AriLeg, wanted: Wanted) -> Connected:
-        """Ring the destinations and wait until the conversation is over, or nobody is left who could answer."""
+    async def connect(self, leg: AriLeg, wanted: Wanted, notes: Notes | None = None) -> Connected:
+        """Ring the destinations and wait until the conversation is over, or nobody is left who could answer.
+
+        Where ``notes`` tell of a connection of another controller's, that one goes on.
+        """
+        connection = self.open(leg, early_media=wanted.early_media, notes=notes)
+        if connection.under_way:
+            return await connection.resume()
         if not self._client.connected:
             raise LegError("MEDIA_SERVER_AWAY", "the media server is not connected")
         if len(leg.call.chained_call_ids) + len(wanted.destinations) > MAX_CHAINED:
             raise LegError("TOO_MANY_CALLS", f"a call can have {MAX_CHAINED} legs at most")
         orders = self._ordering.orders_from(leg.call, wanted.source, wanted.destinations, wanted.anonymous)
-        connection = self.open(leg, early_media=wanted.early_media)
         return await connection.run([self.place(leg.call, order, connection) for order in orders])
 
-    def open(self, leg: AriLeg, *, early_media: bool = False, comfort: Comfort | None = None) -> Connection:
-        """A connection to be run. ``comfort`` is heard in place of our ringback."""
+    def open(
+        self,
+        leg: AriLeg,
+        *,
+        early_media: bool = False,
+        comfort: Comfort | None = None,
+        notes: Notes | None = None,
+    ) -> Connection:
+        """A connection to be run, or resumed where ``notes`` say that it is ``under_way``.
+
+        ``comfort`` is heard in place of our ringback.
+        """
         connection = Connection(
-            self._client, self._switchboard, leg, self._bridges, early_media=early_media, comfort=comfort
+            self._client,
+            self._switchboard,
+            leg,
+            self._bridges,
+            early_media=early_media,
+            comfort=comfort,
+            notes=notes,
         )
         self._of_caller[leg.call.id] = connection
         return connection
@@ -128,44 +151,76 @@ class Connection:
         *,
         early_media: bool,
         comfort: Comfort | None = None,
+        notes: Notes | None = None,
     ) -> None:
-        self.bridge_id = bridge_name("connect")
+        self._notes = notes
+        known = notes.get(NOTE) if notes is not None and notes.resumed else None
+        self._known: dict[str, Any] | None = known
+        self.bridge_id = bridge_name("connect") if known is None else str(known["bridge"])
         self.early_media = early_media
         self._client = client
         self._switchboard = switchboard
         self._caller = caller
         self._key = str(caller.call.id)
         self._bridges = bridges
-        bridges.own(self.bridge_id, self.lost)
         self._ringback: Comfort = comfort or Ringback(client, caller)
         self._first: Call | None = None
         self._legs: dict[Call, None] = {}
         self._early: Call | None = None
         self._winner: Call | None = None
+        self._was_answered = False
+        self._refused: list[Any] | None = None
         self._bridge_made = False
         self._closed = False
         self._answered_at = 0.0
         self._borrower: Borrower | None = None
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    @property
+    def under_way(self) -> bool:
+        """Whether another controller brought it about: it is to be resumed, not run."""
+        return self._known is not None
+
     async def run(self, place: list[Callable[[], Call]]) -> Connected:
         """Place the legs and return when nothing is left to wait for. Raises ``LegGone`` and ``LegError``."""
+        self._bridges.own(self.bridge_id, self.lost)
         try:
             self._ringback.start()
             for one in place:
                 call = one()
                 self._first = self._first or call
                 self._legs[call] = None
-            try:
-                await self._over
-            except LegError:
-                if not await self._somebody_left():
-                    raise
-            if self._caller.gone:
-                raise LegGone
-            return self._result()
+            self._note()
+            return await self._outcome()
         finally:
             self._close()
+
+    async def resume(self) -> Connected:
+        """Go on with the legs and the bridge of another controller. Raises as ``run``."""
+        known = self._known or {}
+        if "over" in known:
+            answered, reason, cause = known["over"]
+            return Connected(bool(answered), HangupReason(reason), int(cause))
+        self._bridges.own(self.bridge_id, self.lost)
+        try:
+            self._take_over(known)
+            return await self._outcome()
+        finally:
+            self._close()
+
+    async def _outcome(self) -> Connected:
+        try:
+            await self._over
+        except LegError:
+            if not await self._somebody_left():
+                raise
+        if self._caller.gone:
+            raise LegGone
+        result = self._result()
+        if self._notes is not None:
+            over = [result.answered, result.reason.value, result.cause]
+            self._notes.keep(**{NOTE: {"bridge": self.bridge_id, "over": over}})
+        return result
 
     @property
     def winner(self) -> Call | None:
@@ -184,6 +239,7 @@ class Connection:
             self._switchboard.answered_elsewhere(call)
             return
         self._winner = call
+        self._note()
         self._answered_at = time.perf_counter()
         self._join(call)
         for other in list(self._legs):
@@ -195,6 +251,7 @@ class Connection:
         if self._closed or self._winner is not None or self._early is not None or self._caller.call.ending:
             return
         self._early = call
+        self._note()
         self._ringback.stop()
         self._ringback.open_early()
         self._add(call).add_done_callback(lambda done: self._early_failed(call, done))
@@ -204,6 +261,7 @@ class Connection:
         self._legs.pop(call, None)
         if self._closed or self._borrower is not None:
             return
+        self._note()
         if call is self._winner or (self._winner is None and not self._legs):
             self._settle()
         elif call is self._early and self._winner is None:
@@ -241,6 +299,7 @@ class Connection:
         self._bridges.own(self.bridge_id, self.lost)
         self._winner = call
         self._legs[call] = None
+        self._note()
         if call.id not in self._caller.call.chained_call_ids:
             self._caller.call.chained_call_ids.append(call.id)
         line = self._switchboard.line(call.id)
@@ -261,6 +320,76 @@ class Connection:
         self._borrower = None
         self._bridges.own(self.bridge_id, self.lost)
         self._settle()
+
+    # another controller
+
+    def _note(self) -> None:
+        """Note what there is, for a controller after this one."""
+        if self._notes is None:
+            return
+        first = self._first
+        winner = [] if self._winner is None else [self._winner]
+        self._notes.keep(
+            **{
+                NOTE: {
+                    "bridge": self.bridge_id,
+                    "made": self._bridge_made or self._early is not None or self._winner is not None,
+                    "legs": [str(call.id) for call in dict.fromkeys([*self._legs, *winner])],
+                    "first": None if first is None else str(first.id),
+                    "refused": [first.hangup_reason.value, first.hangup_cause]
+                    if first and first.ended
+                    else None,
+                    "early": None if self._early is None else str(self._early.id),
+                    "winner": None if self._winner is None else str(self._winner.id),
+                }
+            }
+        )
+
+    def _take_over(self, known: dict[str, Any]) -> None:
+        """Claim the legs; act on what became of them while nobody listened."""
+        self._bridge_made = bool(known["made"])
+        self._refused = known["refused"]
+        legs = {text: self._switchboard.claim(UUID(text), self) for text in known["legs"]}
+        for text, line in legs.items():
+            call = self._switchboard.past(UUID(text)) if line is None else line.call
+            if line is not None:
+                self._legs[line.call] = None
+            if text == known["first"]:
+                self._first = call
+            if text == known["winner"]:
+                self._winner = call
+            elif text == known["early"] and line is not None:
+                self._early = line.call
+        answered = next((line for line in legs.values() if line and line.call.tm_progressing), None)
+        if known["winner"] is not None:
+            self._was_answered = True
+            if self._winner is None or self._winner.ended:
+                self._settle()
+            else:
+                self._see_to_bridge(self._winner)
+        elif answered is not None:
+            self.call_ready(answered.call, answered.leg)
+        elif not self._legs:
+            self._settle()
+        elif self._early is None:
+            self._ringback.start()
+
+    def _see_to_bridge(self, call: Call) -> None:
+        """Both are in the bridge, unless the controller died before it had asked for that."""
+
+        def seen(request: asyncio.Future[Any]) -> None:
+            if request.cancelled() or self._closed:
+                return
+            error = request.exception()
+            inside = set() if error is not None else set(request.result()["channels"])
+            if {call.channel_id, self._caller.call.channel_id} <= inside:
+                self._bridges.joined(self.bridge_id)
+                return
+            self._bridge_made = not isinstance(error, ari.NotFound)
+            self._early = None
+            self._join(call)
+
+        self._client.send("GET", f"bridges/{self.bridge_id}", key=self._key).add_done_callback(seen)
 
     # steps
 
@@ -330,6 +459,10 @@ class Connection:
     def _result(self) -> Connected:
         if self._winner is not None:
             return Connected(True, self._winner.hangup_reason, self._winner.hangup_cause)
+        if self._was_answered:
+            return Connected(True, HangupReason.NORMAL, int(Cause.NORMAL_CLEARING))
+        if self._first is None and self._refused is not None:
+            return Connected(False, HangupReason(self._refused[0]), int(self._refused[1]))
         if self._first is None:
             return Connected(False, HangupReason.FAILED, int(Cause.UNKNOWN))
         return Connected(False, self._first.hangup_reason, self._first.hangup_cause)

@@ -1,43 +1,35 @@
-"""Writing behind: calls and activeflows reach PostgreSQL and Redis shortly after they changed.
+"""Writing behind: calls and activeflows reach PostgreSQL shortly after they changed.
 
-The path of an event only marks what changed. Two loops write. While PostgreSQL is down its marks are kept (a call is
-marked once, however often it changes), and everything is written when it is back. Redis holds live calls only: after
-any fault, and every minute, it is given all of them anew.
+The path of an event only marks what changed. While PostgreSQL is down the marks are kept (a call is marked once,
+however often it changes), and everything is written when it is back. What another controller would need to go on is
+written sooner, to Redis (``calls.live_state``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 from uuid import UUID
 
-import orjson
 import structlog
 from sqlalchemy import TextClause
 
 from ringline.calls import metrics, store
 from ringline.calls.call import Call
+from ringline.calls.live_state import LiveState
 from ringline.http import utc_now
-from ringline.storage import Database, DatabaseUnavailable, Live, bulk
+from ringline.storage import Database, DatabaseUnavailable, bulk
 
 log = structlog.get_logger(__name__)
 
 INTERVAL_SECONDS = 0.2
 """How long changes gather: a short call is written two or three times, not once for each of its events."""
-LIVE_INTERVAL_SECONDS = 0.5
-"""The same for Redis, where nobody looks that often."""
 BATCH = 500
 MAX_BACKOFF_SECONDS = 5.0
 MAX_DEPTH = 50_000
 """Records kept in memory while PostgreSQL is away (some 3 KB each); then incoming calls are refused."""
-REWRITE_SECONDS = 60.0
-LIVE_SECONDS = 600
-"""How long Redis keeps the state of a call that nobody gives it any more."""
 LOST = "the call could not be stored"
-KEY = "ringline:call:"
-LIVE_SET = "ringline:calls"
 
 
 class FlowRecord(Protocol):
@@ -45,6 +37,14 @@ class FlowRecord(Protocol):
 
     id: UUID
     stored: bool
+
+    @property
+    def reference_id(self) -> UUID: ...
+
+    @property
+    def ended(self) -> bool: ...
+
+    def kept(self) -> tuple[dict[str, Any], list[list[Any]]]: ...
 
     def row(self) -> dict[str, Any]: ...
 
@@ -61,9 +61,9 @@ class FlowStore(Protocol):
 class Journal:
     """Marks what changed, writes it in batches, and knows what was not written yet."""
 
-    def __init__(self, database: Database, live: Live, flow_store: FlowStore) -> None:
+    def __init__(self, database: Database, live: LiveState, flow_store: FlowStore) -> None:
+        self.live = live
         self._database = database
-        self._live = live
         self._flow_store = flow_store
         self._statement = bulk.together(store.UPSERT, flow_store.UPSERT, flow_store.UPDATE)
         self._calls: dict[UUID, Call] = {}
@@ -71,12 +71,7 @@ class Journal:
         self._flows: dict[UUID, FlowRecord] = {}
         self._writing_flows: dict[UUID, FlowRecord] = {}
         self._disowned: set[UUID] = set()
-        self._states: dict[UUID, Call] = {}
-        self._rewrite_at = 0.0
-        self.lasting: Callable[[], Iterable[Call]] = tuple
-        """Every live call (``Switchboard.calls``)."""
         self._wake_database = asyncio.Event()
-        self._wake_live = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._idle = asyncio.Event()
         self._idle.set()
@@ -94,10 +89,13 @@ class Journal:
     def touch(self, call: Call) -> None:
         """The call changed."""
         self._calls[call.id] = call
-        self._states[call.id] = call
+        self.live.touch(call.id)
         self._idle.clear()
         self._wake_database.set()
-        self._wake_live.set()
+
+    def touch_live(self, call: Call) -> None:
+        """Something changed that the call's row does not show: keys pressed, a line's way to its end."""
+        self.live.touch(call.id)
 
     def disown(self, call_ids: Iterable[UUID]) -> None:
         """Calls whose row may or may not have been stored, and that nobody will place: end those rows."""
@@ -108,6 +106,7 @@ class Journal:
     def touch_flow(self, flow: FlowRecord) -> None:
         """The activeflow changed."""
         self._flows[flow.id] = flow
+        self.live.touch_flow(flow)
         self._idle.clear()
         self._wake_database.set()
 
@@ -119,15 +118,17 @@ class Journal:
         """An activeflow whose last change has not reached PostgreSQL."""
         return self._flows.get(flow_id) or self._writing_flows.get(flow_id)
 
+    def marked(self) -> tuple[list[UUID], list[FlowRecord]]:
+        """What waits to be written: the ids of calls, and activeflows."""
+        flows = {**self._writing_flows, **self._flows}
+        return [*self._writing, *self._calls], list(flows.values())
+
     async def start(self) -> None:
         self._tasks = [
             asyncio.create_task(
                 self._loop(self._wake_database, self._write_database, INTERVAL_SECONDS),
                 name="journal-database",
-            ),
-            asyncio.create_task(
-                self._loop(self._wake_live, self._write_live, LIVE_INTERVAL_SECONDS), name="journal-live"
-            ),
+            )
         ]
 
     async def close(self, grace: float = 5.0) -> None:
@@ -144,9 +145,7 @@ class Journal:
     async def _loop(self, wake: asyncio.Event, write: Callable[[], Awaitable[None]], interval: float) -> None:
         backoff = interval
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(REWRITE_SECONDS):
-                    await wake.wait()
+            await wake.wait()
             await asyncio.sleep(backoff)
             wake.clear()
             try:
@@ -186,10 +185,14 @@ class Journal:
                 raise
             finally:
                 self._writing, self._writing_flows = {}, {}
+            # a call or a flow that has ended is needed no longer where it was kept for another controller
+            self.live.stored(
+                (call.id for call in calls if call.ended), (flow.id for flow in flows if flow.ended)
+            )
         self._rest()
 
     def _rest(self) -> None:
-        if not (self._calls or self._flows or self._disowned or self._states):
+        if not (self._calls or self._flows or self._disowned):
             self._idle.set()
 
     async def _write_batch_or_each(self, calls: list[Call], flows: list[FlowRecord]) -> None:
@@ -222,34 +225,3 @@ class Journal:
             await bulk.run(connection, self._statement, call_rows, new, known)
         for flow in flows:
             flow.stored = True
-
-    async def _write_live(self) -> None:
-        states, self._states = self._states, {}
-        now = asyncio.get_running_loop().time()
-        due = self._rewrite_at
-        whole = now >= due
-        lasting = {call.id: call for call in self.lasting()} if whole else {}
-        lasting |= {call_id: call for call_id, call in states.items() if not call.ended}
-        ended = [str(call_id) for call_id, call in states.items() if call.ended]
-        # until this has succeeded nothing is known of what Redis holds
-        self._rewrite_at = 0.0
-        if whole:
-            known = await self._live.client.smembers(LIVE_SET)
-            ended = [name for name in map(_text, known) if UUID(name) not in lasting]
-        # one command for all of them where Redis has one: the client's work is by command
-        async with self._live.client.pipeline(transaction=False) as pipeline:
-            if lasting:
-                for call in lasting.values():
-                    # asyncpg has a UUID class of its own, which orjson does not know
-                    pipeline.set(f"{KEY}{call.id}", orjson.dumps(call.row(), default=str), ex=LIVE_SECONDS)
-                pipeline.sadd(LIVE_SET, *(str(call_id) for call_id in lasting))
-            if ended:
-                pipeline.delete(*(f"{KEY}{call_id}" for call_id in ended))
-                pipeline.srem(LIVE_SET, *ended)
-            await pipeline.execute()
-        self._rewrite_at = now + REWRITE_SECONDS if whole else due
-        self._rest()
-
-
-def _text(name: bytes | str) -> str:
-    return name.decode() if isinstance(name, bytes) else name

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from ringline.calls.call import Call
@@ -64,6 +64,29 @@ class Left(StrEnum):
     LOST = "lost"
 
 
+@dataclass(frozen=True, slots=True)
+class Playing:
+    """A playback whose id was chosen, and stored, before it begins.
+
+    ``since``: it was begun that many seconds ago, by a controller that died. What of it is over is not played again.
+    """
+
+    id: UUID
+    since: float | None = None
+
+
+class Notes(Protocol):
+    """What an action has noted of its work so far, to go on after a restart (``flows.progress.Progress``)."""
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the action had begun in another controller."""
+
+    def get(self, name: str, default: Any = None) -> Any: ...
+
+    def keep(self, **notes: Any) -> None: ...
+
+
 class Leg(Protocol):
     """A call's side of the conversation. Every coroutine raises ``LegGone`` once the leg has ended."""
 
@@ -74,9 +97,12 @@ class Leg(Protocol):
     async def answer(self) -> None:
         """Answer an incoming call; harmless on one that is up. What is asked next queues behind it."""
 
-    async def play(self, prompts: Sequence[Prompt], *, stop_on_digit: bool = False) -> bool:
+    async def play(
+        self, prompts: Sequence[Prompt], *, stop_on_digit: bool = False, playing: Playing | None = None
+    ) -> bool:
         """Play prompts one after another and return when the last has ended.
 
+        ``playing``: under this id, or what is left of what plays under it.
         ``True`` when they were heard to the end, ``False`` when a digit cut them short.
         Raises ``LegError`` where they cannot be played.
         """
@@ -84,8 +110,13 @@ class Leg(Protocol):
     def play_behind(self, prompts: Sequence[Prompt]) -> None:
         """Start prompts and return at once; they end with the leg, or when other prompts are to be played."""
 
-    async def send_digits(self, digits: str, *, duration_ms: int, interval_ms: int) -> None:
-        """Press DTMF digits (``0-9A-D#*``) and return when the last was sent (RFC 4733)."""
+    async def send_digits(
+        self, digits: str, *, duration_ms: int, interval_ms: int, sending: Callable[[int], None] | None = None
+    ) -> None:
+        """Press DTMF digits (``0-9A-D#*``) and return when the last was sent (RFC 4733).
+
+        They go in portions; ``sending`` is told how many there will have been, before each is sent.
+        """
 
     async def receive_digits(self, *, seconds: float, length: int, end_keys: str) -> str:
         """Keys pressed by the other side, those pressed since the last time included.
@@ -102,8 +133,10 @@ class Leg(Protocol):
     async def wait(self, seconds: float) -> None:
         """Let time pass on the leg."""
 
-    async def connect(self, wanted: Wanted) -> Connected:
+    async def connect(self, wanted: Wanted, notes: Notes | None = None) -> Connected:
         """Ring others and talk with the first who answers; returns when that is over or nobody answered.
+
+        With ``notes`` of another controller's, what it had brought about goes on.
 
         Raises ``LegError`` where the two cannot be brought together, ``RinglineError`` where nobody can be called.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from ringline.calls.ari_leg import AriLeg
 from ringline.calls.call import Call
@@ -32,13 +32,25 @@ class LegHooks(CallHooks, Protocol):
 class Start(StrEnum):
     """When an outgoing call's flow begins, and whether what comes before is heard.
 
-    ``ON_ANSWER``, or already ``ON_RINGING``. ``WITH_MEDIA``: on answer, and its hooks are told when it is heard
-    before.
+    ``ON_ANSWER``, or already ``ON_RINGING``. ``WITH_MEDIA``: on answer, and its hooks hear when it is heard before.
     """
 
     ON_ANSWER = "answer"
     WITH_MEDIA = "media"
     ON_RINGING = "ringing"
+
+
+class Unclaimed:
+    """Stands where the hooks of a line will be whose owner lived in a former controller, until somebody claims it."""
+
+    def call_ready(self, call: Call, leg: AriLeg) -> None:
+        """Whoever claims the line sees by the call's status that it was answered."""
+
+    def call_early(self, call: Call) -> None:
+        """Likewise not told; what is heard early stays unheard."""
+
+    def call_ended(self, call: Call) -> None:
+        """The final record is in ``Switchboard.past``."""
 
 
 class Line:
@@ -48,6 +60,7 @@ class Line:
         "began",
         "call",
         "dial_timer",
+        "dial_until",
         "dialled",
         "dials",
         "duration_timer",
@@ -56,19 +69,25 @@ class Line:
         "entered",
         "hooks",
         "leg",
+        "own",
         "placed",
         "remote_cause",
         "start",
         "started",
+        "until",
     )
 
     def __init__(self, call: Call, leg: AriLeg, began: float, hooks: CallHooks) -> None:
+        """``own``: its hooks are not everybody's. ``until``, ``dial_until``: its deadlines, seconds since 1970."""
         self.call = call
         self.leg = leg
         self.began = began
         self.hooks = hooks
         self.start = Start.ON_ANSWER
         self.early: Callable[[Call], None] | None = None
+        self.own = False
+        self.until = 0.0
+        self.dial_until = 0.0
         self.started = False
         self.placed = False
         self.entered = False
@@ -83,6 +102,20 @@ class Line:
     def overdue(self) -> bool:
         """Whether the call is to end and its channel is still there."""
         return self.call.ending or self.call.end_cause is not None
+
+    def kept(self) -> dict[str, Any]:
+        """What another controller needs to go on with the call, as JSON. Deadlines are seconds since 1970."""
+        return {
+            "call": self.call.kept(),
+            "leg": self.leg.kept(),
+            "start": self.start.value,
+            "own": self.own,
+            "started": self.started,
+            "placed": self.placed,
+            "dialled": self.dialled,
+            "until": self.until,
+            "dial_until": self.dial_until,
+        }
 
     def stop_timers(self) -> None:
         for timer in (self.dial_timer, self.duration_timer, self.end_check):

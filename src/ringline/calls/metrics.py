@@ -42,6 +42,20 @@ connection_seconds = Histogram(
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
     registry=registry,
 )
+live_writes = Counter(
+    "ringline_live_state_writes", "Writes of the state of live calls and flows to Redis.", registry=registry
+)
+recovered = Counter(
+    "ringline_calls_recovered",
+    "Calls of a former controller, by what became of them: they went on, or had ended in the meantime.",
+    ["outcome"],
+    registry=registry,
+)
+recovery_seconds = Gauge(
+    "ringline_recovery_seconds",
+    "At the last start: from the start of the process until all flows went on.",
+    registry=registry,
+)
 records_dropped = Counter(
     "ringline_journal_records_dropped", "Calls and flows that PostgreSQL refused to store.", registry=registry
 )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import structlog
 
@@ -17,6 +18,7 @@ from ringline import ari
 from ringline.calls import metrics
 from ringline.calls.bridges import PREFIXES, Bridges
 from ringline.calls.line import Line
+from ringline.calls.recovery import arguments
 from ringline.calls.states import Direction
 from ringline.calls.switchboard import CHANNEL_PREFIX, Switchboard
 from ringline.clock import Clock
@@ -51,6 +53,8 @@ class Reconciler:
         self._switchboard = switchboard
         self._bridges = bridges
         self._clock = clock
+        self.ready: Callable[[], bool] = lambda: True
+        """Whether all that is ours is known: nothing is removed while calls are being taken over."""
         self._lost_at: float | None = None
         self._wake = asyncio.Event()
         self._strangers: set[str] = set()
@@ -92,6 +96,9 @@ class Reconciler:
             woken = self._wake.is_set()
             self._wake.clear()
             self._count_overdue()
+            if not self.ready():
+                repeat = True
+                continue
             try:
                 if self._client.connected:
                     await self.reconcile()
@@ -124,16 +131,22 @@ class Reconciler:
         await self._drop_strangers(channels)
         await self._compare_bridges()
 
-    async def _drop_strangers(self, channels: Iterable[str]) -> None:
+    async def _drop_strangers(self, channels: Mapping[str, dict[str, Any]]) -> None:
         """Hang up channels in our care that no call has: a controller died with them, or an event was lost.
 
         One that is seen for the first time may just have arrived, its event still on the way: it is judged in
-        the next pass.
+        the next pass. A caller whose arrival was never heard of is let in then.
         """
         application = await self._client.request("GET", f"applications/{self._application}")
         ours = {*application["channel_ids"], *(name for name in channels if name.startswith(CHANNEL_PREFIX))}
         strangers = {name for name in ours if not self._switchboard.known_channel(name)}
         for channel_id in strangers & self._strangers:
+            channel = channels.get(channel_id)
+            args = None if channel is None else arguments(channel, self._application)
+            if channel is not None and args is not None:
+                log.info("arrival_recovered", channel_id=channel_id)
+                self._switchboard.arrived(channel, args)
+                continue
             log.warning("orphan_channel", channel_id=channel_id)
             self._client.tell(
                 "DELETE",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 from ringline.calls.call import Call
-from ringline.calls.leg import Connected, Left, LegGone, Wanted
+from ringline.calls.leg import Connected, Left, LegGone, Notes, Playing, Wanted
 from ringline.calls.recording import Answerer, Detected, Recorded, RecordingWanted
 from ringline.calls.simulated_line import SimulatedRecorder
 from ringline.calls.states import (
@@ -95,7 +95,9 @@ class SimulatedLeg:
         if self.call.advance(Status.PROGRESSING, self._clock.now()):
             self._note("answer")
 
-    async def play(self, prompts: Sequence[Prompt], *, stop_on_digit: bool = False) -> bool:
+    async def play(
+        self, prompts: Sequence[Prompt], *, stop_on_digit: bool = False, playing: Playing | None = None
+    ) -> bool:
         self._check()
         for prompt in prompts:
             self._note("play", prompt.path)
@@ -112,8 +114,12 @@ class SimulatedLeg:
         for prompt in prompts:
             self._note("play_behind", prompt.path)
 
-    async def send_digits(self, digits: str, *, duration_ms: int, interval_ms: int) -> None:
+    async def send_digits(
+        self, digits: str, *, duration_ms: int, interval_ms: int, sending: Callable[[int], None] | None = None
+    ) -> None:
         self._check()
+        if sending is not None:
+            sending(len(digits))
         self._note("digits", digits)
         await self.wait((len(digits) * duration_ms + (len(digits) - 1) * interval_ms) / 1000)
 
@@ -162,7 +168,7 @@ class SimulatedLeg:
             raise LegGone
         await self._clock.sleep(seconds)
 
-    async def connect(self, wanted: Wanted) -> Connected:
+    async def connect(self, wanted: Wanted, notes: Notes | None = None) -> Connected:
         self._check()
         self._note("connect", ",".join(address.target for address in wanted.destinations))
         if self._script.answers_after is None:

@@ -69,7 +69,7 @@ TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
 ENDING: Final = frozenset({Status.TERMINATING, Status.CANCELING, Status.HANGUP})
 """States in which nothing new may be started on a call."""
 
-_UNANSWERED: Final = frozenset({Status.DIALING, Status.RINGING})
+UNANSWERED: Final = frozenset({Status.DIALING, Status.RINGING})
 
 _OUTGOING_UNANSWERED: Final[dict[int, HangupReason]] = {
     Cause.NO_ANSWER: HangupReason.NOANSWER,
@@ -93,7 +93,7 @@ def may_follow(present: Status, following: Status) -> bool:
 
 def local_ending(direction: Direction, present: Status) -> Status:
     """The state that a hang-up of ours leads to: an outgoing call that nobody answered is canceled."""
-    if direction is Direction.OUTGOING and present in _UNANSWERED:
+    if direction is Direction.OUTGOING and present in UNANSWERED:
         return Status.CANCELING
     return Status.TERMINATING
 
@@ -111,7 +111,7 @@ def hangup_reason(direction: Direction, last: Status, cause: int) -> HangupReaso
         return HangupReason.CANCEL
     if last is Status.TERMINATING:
         return HangupReason.AMD if cause == Cause.CALL_AMD else HangupReason.NORMAL
-    if last in _UNANSWERED:
+    if last in UNANSWERED:
         if direction is Direction.OUTGOING:
             return _OUTGOING_UNANSWERED.get(cause, HangupReason.FAILED)
         return _INCOMING_UNANSWERED.get(cause, HangupReason.NORMAL)

@@ -122,6 +122,17 @@ async def several(
     return list(result)
 
 
+async def unfinished(connection: AsyncConnection) -> list[sa.Row[Any]]:
+    """Every call without a final record."""
+    return list(await connection.execute(sa.select(calls).where(calls.c.status != "hangup")))
+
+
+async def final_among(connection: AsyncConnection, call_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of the calls that have their final record."""
+    statement = sa.select(calls.c.id).where(calls.c.id.in_(call_ids), calls.c.status == "hangup")
+    return {UUID(str(found)) for found in await connection.scalars(statement)}
+
+
 async def finish_lost(
     connection: AsyncConnection, now: datetime, detail: str, call_ids: Iterable[UUID] | None = None
 ) -> int:

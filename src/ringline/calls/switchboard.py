@@ -18,9 +18,9 @@ from ringline.calls import metrics
 from ringline.calls.ari_leg import AriLeg, Detector, Recorder
 from ringline.calls.call import Call
 from ringline.calls.journal import Journal
-from ringline.calls.leg import Connected, Left, Wanted
-from ringline.calls.line import CallHooks, LegHooks, Line, Start
-from ringline.calls.states import Direction, MuteDirection, Status, local_ending
+from ringline.calls.leg import Connected, Left, Notes, Wanted
+from ringline.calls.line import CallHooks, LegHooks, Line, Start, Unclaimed
+from ringline.calls.states import UNANSWERED, Direction, MuteDirection, Status, local_ending
 from ringline.clock import Clock
 from ringline.sip.cause import Cause, known
 
@@ -38,7 +38,7 @@ VANISHED_SECONDS = 2.0
 class Connector(Protocol):
     """Who connects a call with others (``calls.connection``)."""
 
-    async def connect(self, leg: AriLeg, wanted: Wanted) -> Connected: ...
+    async def connect(self, leg: AriLeg, wanted: Wanted, notes: Notes | None = None) -> Connected: ...
 
 
 class EchoesBack(Protocol):
@@ -101,6 +101,8 @@ class Switchboard:
         self.auxiliary: dict[str, Callable[[dict[str, Any]], None]] = {}
         """Channels that are no calls (recorders, media streams, partners of an echo), by id: who hears of their
         ``StasisStart``, ``StasisEnd`` and ``ChannelDestroyed``. Whoever adds one takes it out again."""
+        self._held: list[Line] | None = None
+        self._past: dict[UUID, Call] = {}
         self.watchers: list[Callable[[Call], None]] = []
         """Who is told of every call that has its final record, besides its hooks. Called synchronously."""
 
@@ -140,6 +142,10 @@ class Switchboard:
         line = self._lines.get(call_id)
         return None if line is None else line.call
 
+    def past(self, call_id: UUID) -> Call | None:
+        """The final record of a call of a former controller that ended before its flow or its owner went on."""
+        return self._past.get(call_id)
+
     def leg_of(self, call_id: UUID) -> AriLeg | None:
         """The leg of a call while it lasts."""
         line = self._lines.get(call_id)
@@ -164,6 +170,75 @@ class Switchboard:
     def known_channel(self, channel_id: str) -> bool:
         return channel_id in self._channels or channel_id in self.auxiliary
 
+    # taking over from a former controller (``calls.recovery``)
+
+    def hold(self) -> None:
+        """From now on no flow begins, until ``release``: what is to go on is being put together."""
+        self._held = []
+
+    def release(self) -> int:
+        """Begin, or go on with, what waits; how many there were."""
+        held, self._held = dict.fromkeys(self._held or []), None
+        for line in held:
+            self._begin(line)
+        return sum(line.started for line in held)
+
+    def restore(self, kept: dict[str, Any]) -> Line:
+        """A line as ``Line.kept`` has it. Raises ``ValueError``, ``KeyError`` or ``TypeError`` for what is none."""
+        call = Call.from_row(kept["call"])
+        start, own = Start(kept["start"]), bool(kept["own"])
+        started, placed, dialled = kept["started"], kept["placed"], kept["dialled"]
+        created = call.tm_create.timestamp()
+        until, dial_until = kept["until"], kept["dial_until"]
+        until = created + self._max_duration if until is None else float(until)
+        dial_until = created + self._dial_timeout if dial_until is None else float(dial_until)
+        line = self._add(call, Unclaimed() if own else None, until=until)
+        line.leg.restore(kept["leg"])
+        line.start, line.placed, line.dialled = start, placed, dialled
+        line.entered = placed
+        if dial_until and call.direction is Direction.OUTGOING and call.status in UNANSWERED:
+            self._limit_dialling(line, dial_until)
+        if started:
+            self._begin(line)
+        return line
+
+    def claim(self, call_id: UUID, hooks: LegHooks) -> Line | None:
+        """Take over a line whose owner lived in a former controller. ``None`` where the call has ended: see ``past``.
+
+        What happened before is not told again: the call's status says it.
+        """
+        line = self._lines.get(call_id)
+        if line is None or not isinstance(line.hooks, Unclaimed):
+            return None
+        line.hooks, line.early = hooks, hooks.call_early
+        return line
+
+    def forget_past(self) -> None:
+        """Nobody will ask any more how a call of the former controller ended."""
+        self._past.clear()
+
+    def unclaimed(self) -> list[Line]:
+        """Lines that nobody has taken over."""
+        return [line for line in self._lines.values() if isinstance(line.hooks, Unclaimed)]
+
+    def gone(self, line: Line, cause: int, detail: str) -> None:
+        """The channel ended while nobody listened: make the final record, as if its end had been told now."""
+        line.call.hangup_detail = line.call.hangup_detail or detail
+        self._finish(line, cause)
+
+    def found_ringing(self, line: Line) -> None:
+        """Asterisk says that the other side rings."""
+        self._ringing(line)
+
+    def found_created(self, line: Line) -> None:
+        """Asterisk has the channel and has not begun to dial it, for all we know."""
+        self._dial_created(line)
+
+    def arrived(self, channel: dict[str, Any], args: list[str]) -> None:
+        """A channel waits in Stasis whose arrival nobody heard of."""
+        if not self.known_channel(channel["id"]):
+            self._arrive(channel, args)
+
     # doing
 
     def dial(
@@ -181,8 +256,8 @@ class Switchboard:
         """
         line = self._add(call, hooks)
         line.start = start
-        loop = asyncio.get_running_loop()
-        line.dial_timer = loop.call_later(self._dial_timeout, self._dial_expired, line)
+        self._limit_dialling(line, self._clock.now().timestamp() + self._dial_timeout)
+        self._journal.touch_live(call)
         # Created and then dialled: such a channel is in Stasis from its first moment, so that an answer finds it
         # there even while no controller listens. One that is originated would be hung up by its answer.
         request = self._client.send(
@@ -219,6 +294,7 @@ class Switchboard:
             self.hang_up(call, Cause.ANSWERED_ELSEWHERE)
             return
         call.end_cause = int(Cause.ANSWERED_ELSEWHERE)
+        self._journal.touch_live(call)
         self._drop_channel(line, Cause.ANSWERED_ELSEWHERE)
 
     def lost(self, line: Line, detail: str) -> None:
@@ -281,10 +357,7 @@ class Switchboard:
         line.placed = True
         state = event.get("dialstatus")
         if state == "RINGING":
-            if line.call.advance(Status.RINGING, self._clock.now()):
-                self._journal.touch(line.call)
-                if line.start is Start.ON_RINGING:
-                    self._begin(line)
+            self._ringing(line)
         elif state == "PROGRESS":
             if line.start is Start.WITH_MEDIA and line.early is not None and not line.call.ending:
                 line.early(line.call)
@@ -316,6 +389,7 @@ class Switchboard:
         line = self._channels.get(event["channel"]["id"])
         if line is not None:
             line.leg.digit_received(event["digit"])
+            self._journal.touch_live(line.call)
 
     def _on_playback_finished(self, event: dict[str, Any]) -> None:
         playback = event["playback"]
@@ -325,17 +399,28 @@ class Switchboard:
 
     # steps
 
-    def _add(self, call: Call, hooks: LegHooks | None = None) -> Line:
+    def _add(self, call: Call, hooks: LegHooks | None = None, *, until: float | None = None) -> Line:
+        """``until``: when the call ends at the latest, where that was decided before."""
         leg = AriLeg(call, self._client, self, self._clock)
         line = Line(call, leg, self._clock.monotonic(), hooks or self.hooks)
-        line.early = None if hooks is None else hooks.call_early
+        line.own, line.early = (False, None) if hooks is None else (True, hooks.call_early)
         self._lines[call.id] = self._channels[call.channel_id] = line
         self._empty.clear()
+        now = self._clock.now().timestamp()
+        if until is None:
+            until = now + self._max_duration
+            metrics.started(call.direction.value).inc()
+        line.until = until
         line.duration_timer = asyncio.get_running_loop().call_later(
-            self._max_duration, self._duration_expired, line
+            max(0.0, until - now), self._duration_expired, line
         )
-        metrics.started(call.direction.value).inc()
         return line
+
+    def _limit_dialling(self, line: Line, until: float) -> None:
+        line.dial_until = until
+        line.dial_timer = asyncio.get_running_loop().call_later(
+            max(0.0, until - self._clock.now().timestamp()), self._dial_expired, line
+        )
 
     def _arrive(self, channel: dict[str, Any], args: list[str]) -> None:
         admitted = self.arrivals.admit(channel, args)
@@ -353,8 +438,17 @@ class Switchboard:
         """Start the call's flow, once, unless the call is already on its way out."""
         if line.started or line.overdue:
             return
+        if self._held is not None:
+            self._held.append(line)
+            return
         line.started = True
         line.hooks.call_ready(line.call, line.leg)
+
+    def _ringing(self, line: Line) -> None:
+        if line.call.advance(Status.RINGING, self._clock.now()):
+            self._journal.touch(line.call)
+            if line.start is Start.ON_RINGING:
+                self._begin(line)
 
     def _answered(self, line: Line) -> None:
         self._progress(line)
@@ -403,6 +497,7 @@ class Switchboard:
             return  # we have given it up: an answer that crosses our hang-up changes nothing
         if not line.call.advance(Status.PROGRESSING, self._clock.now()):
             return
+        line.dial_until = 0.0
         if line.dial_timer is not None:
             line.dial_timer.cancel()
         if line.call.direction is Direction.OUTGOING:
@@ -430,6 +525,7 @@ class Switchboard:
         if line.call.ending or line.call.status is Status.PROGRESSING:
             return
         line.call.end_cause = int(Cause.UNKNOWN)
+        self._journal.touch_live(line.call)
         self._drop_channel(line, Cause.NO_ANSWER)
 
     def _duration_expired(self, line: Line) -> None:
@@ -488,6 +584,8 @@ class Switchboard:
         self._channels.pop(call.channel_id, None)
         if not self._lines:
             self._empty.set()
+        if self._held is not None or isinstance(line.hooks, Unclaimed):
+            self._past[call.id] = call
         line.leg.ended()
         self._journal.touch(call)
         metrics.ended(call.direction.value, call.hangup_reason.value).inc()

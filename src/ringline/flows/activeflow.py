@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -68,6 +69,44 @@ class Activeflow:
             "tm_delete": self.tm_delete,
         }
 
+    @property
+    def ended(self) -> bool:
+        return self.status is ActiveflowStatus.ENDED
+
+    def kept(self) -> tuple[dict[str, Any], list[list[RawAction]]]:
+        """The row as another controller needs it, its lists of actions apart: they are long and do not change.
+
+        In it a list is its place among those lists.
+        """
+        snapshot, lists = self.snapshot.kept(self.actions)
+        row = {**self.row(), "snapshot": snapshot, "generation": self.generation, "placed": self.placed}
+        del row["actions"]
+        return row, lists
+
+    @classmethod
+    def from_kept(cls, row: Mapping[str, Any], lists: list[list[RawAction]]) -> Activeflow:
+        """The activeflow of ``kept``. Raises ``ValueError``, ``KeyError`` or ``TypeError`` for what is none."""
+        return cls._of(row, lists[0], Snapshot.from_kept(row["snapshot"], lists))
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Activeflow:
+        """The activeflow of a row. Raises as ``from_kept``."""
+        return cls._of(row, row["actions"], Snapshot.from_json(row["snapshot"]))
+
+    @classmethod
+    def _of(cls, row: Mapping[str, Any], actions: list[RawAction], snapshot: Snapshot) -> Activeflow:
+        fields: dict[str, Any] = {name: UUID(str(row[name])) for name in _UUIDS}
+        fields |= {name: row[name] for name in ("reason", "message", "reference_type")}
+        fields |= {name: _moment(row[name]) for name in ("tm_create", "tm_update", "tm_delete")}
+        return cls(
+            **fields,
+            status=ActiveflowStatus(row["status"]),
+            actions=actions,
+            snapshot=snapshot,
+            generation=row.get("generation", 0),
+            placed=row.get("placed", 0),
+        )
+
     def lookup(self, call: Call | None) -> Lookup:
         """A function from a variable's name to its text, system names included; ``""`` for what is missing."""
 
@@ -101,3 +140,17 @@ class Activeflow:
             case ["voipbin", "call", "destination", what] if call is not None:
                 return call.destination.as_json().get(what, "")
         return ""
+
+
+_UUIDS = (
+    "id",
+    "customer_id",
+    "flow_id",
+    "reference_id",
+    "reference_activeflow_id",
+    "on_complete_flow_id",
+)
+
+
+def _moment(value: Any) -> Any:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value

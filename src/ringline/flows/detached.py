@@ -6,6 +6,7 @@ What needs a call is skipped; the rest (requests, variables, decisions, calls to
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Final, Protocol, cast
 from uuid import UUID, uuid4
@@ -63,6 +64,7 @@ class DetachedFlows:
         self._clock = clock
         self._running: dict[UUID, tuple[Activeflow, AbsentLeg, asyncio.Task[None]]] = {}
         self._starting: set[asyncio.Task[None]] = set()
+        self._recovering: list[Activeflow] = []
         self._closed = False
 
     async def start(
@@ -111,6 +113,17 @@ class DetachedFlows:
         self._running[activeflow.id] = activeflow, leg, task
         task.add_done_callback(lambda _: self._done(activeflow))
 
+    def await_recovery(self, activeflow: Activeflow) -> None:
+        """A flow of a former controller: it goes on with ``recover``."""
+        self._recovering.append(activeflow)
+
+    def recover(self) -> int:
+        """Go on with what waits for it; how many there were."""
+        waiting, self._recovering = self._recovering, []
+        for activeflow in waiting:
+            self.run(activeflow, resumed=activeflow.status is ActiveflowStatus.RUNNING)
+        return len(waiting)
+
     def completed(self, activeflow: Activeflow, call: Call | None = None) -> None:
         """A flow has ended: start the one that runs on its completion, where there is one."""
         if activeflow.on_complete_flow_id == ZERO or self._closed:
@@ -121,7 +134,8 @@ class DetachedFlows:
 
     def live(self) -> Iterator[Activeflow]:
         """Those that run."""
-        return (activeflow for activeflow, _, _ in self._running.values())
+        running = (activeflow for activeflow, _, _ in self._running.values())
+        return itertools.chain(running, self._recovering)
 
     def of_call(self, call_id: UUID) -> Activeflow | None:
         """The flow whose absent call has this id."""

@@ -57,6 +57,7 @@ class Meanwhile(Runner):
             resumed=known is not None and snapshot.current is not None,
         )
         self._outer = outer
+        self._seed = progress.id(_NOTE)
 
     async def rounds(self) -> engine.Result | None:
         """Run until cancelled, or until the actions want something else than waiting: to go on after it (a jump to

@@ -64,6 +64,7 @@ class Runner:
         self._observer = observer
         self._services = services or Services(calls=NotedCalls())
         self._resumed = resumed
+        self._seed = activeflow.id
         self._preparing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -165,7 +166,11 @@ class Runner:
     def _context(self, raw: RawAction) -> Context:
         flow = self._activeflow
         progress = Progress(
-            flow.snapshot, self._clock, lambda: self._observer.flow_changed(flow), resumed=self._resumed
+            flow.snapshot,
+            self._clock,
+            lambda: self._observer.flow_changed(flow),
+            resumed=self._resumed,
+            seed=self._seed,
         )
         return Context(
             leg=self._leg,

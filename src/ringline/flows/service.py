@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import structlog
+from sqlalchemy import Row
 
 from ringline.calls.ari_leg import AriLeg
 from ringline.calls.call import ZERO, Call
@@ -27,6 +29,7 @@ from ringline.flows.snapshot import RawAction, Snapshot
 
 log = structlog.get_logger(__name__)
 
+NOT_STORED: Final = "the controller was restarted before the call's flow was stored"
 STOP_SECONDS: Final = 2.0
 """How long a request to stop a flow waits until it has ended."""
 
@@ -120,12 +123,44 @@ class FlowService:
             task.cancel()
 
     async def close(self) -> None:
-        """Stop what still runs."""
+        """Stop what still runs. Where stores and media server are closed before, a successor finds it as it stood."""
         await self._detached.close()
         tasks = [*self._running.values(), *self._preparing]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    # taking over from a former controller (``calls.recovery``)
+
+    def revive(self, kept: Mapping[UUID, dict[str, Any]], rows: Mapping[UUID, Row[Any]]) -> list[UUID]:
+        """Put together the activeflows that were under way: ``kept`` as it stood last, ``rows`` for what it lacks.
+
+        The ids of those that nobody can read.
+        """
+        made = {flow_id: _revived(flow_id, partial(_of_kept, row)) for flow_id, row in kept.items()}
+        for flow_id, row in rows.items():
+            if made.get(flow_id) is None:
+                made[flow_id] = _revived(flow_id, partial(Activeflow.from_row, row._asdict()))
+        for activeflow in made.values():
+            if activeflow is None:
+                continue
+            if activeflow.ended:
+                self._journal.touch_flow(activeflow)
+            elif activeflow.reference_type == "call":
+                self._waiting[activeflow.reference_id] = activeflow
+            else:
+                self._detached.await_recovery(activeflow)
+        return [flow_id for flow_id, activeflow in made.items() if activeflow is None]
+
+    def go_on(self, live: Callable[[UUID], Call | None]) -> int:
+        """Go on with flows that have no call, and end those whose call is gone; how many go on."""
+        for call_id, activeflow in list(self._waiting.items()):
+            if live(call_id) is None:
+                del self._waiting[call_id]
+                activeflow.status, activeflow.tm_update = ActiveflowStatus.ENDED, self._clock.now()
+                activeflow.reason = activeflow.reason or "controller_restarted"
+                self._journal.touch_flow(activeflow)
+        return self._detached.recover()
 
     def flow_changed(self, activeflow: Activeflow) -> None:
         self._journal.touch_flow(activeflow)
@@ -149,7 +184,10 @@ class FlowService:
             if activeflow is None:
                 return
             self._active[call.id] = activeflow
-            await Runner(activeflow, leg, self._media, self._clock, self, self.services).run()
+            resumed = activeflow.status is ActiveflowStatus.RUNNING
+            await Runner(
+                activeflow, leg, self._media, self._clock, self, self.services, resumed=resumed
+            ).run()
         except Exception as error:
             # a call without a flow would stay up in silence
             log.exception("flow_crashed", call_id=str(call.id))
@@ -157,9 +195,9 @@ class FlowService:
 
     async def _of_number(self, call: Call, leg: Leg) -> Activeflow | None:
         """The flow that an incoming call's number names; without one the call is refused."""
-        if call.flow_id == ZERO:
-            if call.direction is Direction.INCOMING:
-                self._give_up(call, leg, "the number has no flow")
+        if call.flow_id == ZERO or call.direction is Direction.OUTGOING:
+            outgoing = call.direction is Direction.OUTGOING
+            self._give_up(call, leg, NOT_STORED if outgoing else "the number has no flow")
             return None
         try:
             actions = await self._definitions.actions(call.customer_id, call.flow_id)
@@ -185,3 +223,15 @@ class FlowService:
             self._detached.completed(activeflow, call)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("flow_not_ended", call_id=str(call.id), exc_info=error)
+
+
+def _of_kept(row: dict[str, Any]) -> Activeflow:
+    return Activeflow.from_kept(row, row["lists"])
+
+
+def _revived(flow_id: UUID, make: Callable[[], Activeflow]) -> Activeflow | None:
+    try:
+        return make()
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the others go on
+        log.error("activeflow_not_recovered", activeflow_id=str(flow_id), error=repr(error))
+        return None

@@ -81,3 +81,37 @@ class Snapshot:
             history=deque(data.get("history", ()), maxlen=MAX_HISTORY),
             counts=dict(data.get("counts", {})),
         )
+
+    def kept(self, actions: list[RawAction]) -> tuple[dict[str, Any], list[list[RawAction]]]:
+        """As ``as_json``, the lists of actions apart: in a frame stands the place of its list, 0 for the flow's own.
+
+        The current action is left out where the innermost frame says which one it is.
+        """
+        lists = [actions]
+        frames = []
+        for frame in self.frames:
+            if frame.actions is not None:
+                lists.append(frame.actions)
+            place = 0 if frame.actions is None else len(lists) - 1
+            frames.append([frame.cursor, place, frame.size])
+        told = self._at(lists[frames[-1][1]], frames[-1][0]) is self.current if frames else False
+        return {
+            **self.as_json(),
+            "frames": frames,
+            "current": None if told else self.current,
+            "told": told,
+        }, lists
+
+    @classmethod
+    def from_kept(cls, data: dict[str, Any], lists: list[list[RawAction]]) -> Snapshot:
+        """The snapshot of ``kept``."""
+        frames = [(cursor, lists[place] if place else None, size) for cursor, place, size in data["frames"]]
+        made = cls.from_json({**data, "frames": frames})
+        if data["told"]:
+            inner = made.frames[-1]
+            made.current = (lists[0] if inner.actions is None else inner.actions)[inner.cursor]
+        return made
+
+    @staticmethod
+    def _at(listed: list[RawAction], cursor: int) -> RawAction | None:
+        return listed[cursor] if 0 <= cursor < len(listed) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -61,6 +61,7 @@ activeflows = sa.Table(
     sa.Index("ix_activeflows_customer_page", "customer_id", sa.text("tm_create DESC"), sa.text("id DESC")),
     sa.Index("ix_activeflows_reference", "reference_id"),
     sa.Index("ix_activeflows_flow", "flow_id"),
+    sa.Index("ix_activeflows_unfinished", "status", postgresql_where=sa.text("status <> 'ended'")),
 )
 
 _CHANGING = ("status", "reason", "message", "snapshot", "tm_update", "tm_delete")
@@ -105,14 +106,20 @@ async def get_flow(connection: AsyncConnection, customer_id: UUID, flow_id: UUID
     return result.first()
 
 
-async def finish_activeflows(connection: AsyncConnection, now: datetime, reason: str) -> int:
-    """End every activeflow that has not ended, begun or not: its controller is gone."""
-    result = await connection.execute(
+async def unfinished(connection: AsyncConnection) -> list[sa.Row[Any]]:
+    """Every activeflow that has not ended, begun or not."""
+    return list(await connection.execute(sa.select(activeflows).where(activeflows.c.status != "ended")))
+
+
+async def finish_activeflows(
+    connection: AsyncConnection, now: datetime, reason: str, ids: Sequence[UUID]
+) -> None:
+    """End activeflows that nobody can go on with."""
+    await connection.execute(
         sa.update(activeflows)
-        .where(activeflows.c.status != "ended")
+        .where(activeflows.c.id.in_(ids))
         .values(status="ended", reason=reason, tm_update=now)
     )
-    return result.rowcount
 
 
 SHOWN = (

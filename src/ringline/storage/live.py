@@ -24,6 +24,7 @@ class Live:
     """
 
     def __init__(self, url: str, *, timeout: float = 2.0, max_connections: int = 32) -> None:
+        self.url = url
         self.client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
             url,
             socket_timeout=timeout,

@@ -44,8 +44,8 @@ class Board:
     def __init__(self) -> None:
         self.dialled: list[tuple[Call, str, str, dict[str, str]]] = []
 
-    def dial(self, call: Call, endpoint: str, caller_id: str, variables: dict[str, str], **how: Any) -> None:
-        self.dialled.append((call, endpoint, caller_id, variables))
+    def dial(self, call: Call, endpoint: str, variables: dict[str, str], **how: Any) -> None:
+        self.dialled.append((call, endpoint, variables))
 
     def live(self, call_id: UUID) -> None:
         return None
@@ -102,10 +102,10 @@ def ids(calls: list[Any]) -> list[UUID]:
 async def test_a_call_is_stored_before_it_is_dialled_and_shown_afterwards(database: Database) -> None:
     desk = Desk(database)
     (call,) = await desk.create("+15559876543")
-    ((dialled, endpoint, caller_id, variables),) = desk.board.dialled
+    ((dialled, endpoint, variables),) = desk.board.dialled
     assert dialled is call
     assert endpoint == "PJSIP/kamailio/sip:+15559876543@ringline.test"
-    assert caller_id == f'"" <{OWN}>'
+    assert variables["CONNECTEDLINE(num)"] == OWN
     assert variables["PJSIP_HEADER(add,X-Ringline-Customer)"] == str(desk.customer_id)
     record, _ = await desk.service.get(desk.customer_id, call.id)
     assert isinstance(record, dict)
@@ -152,20 +152,20 @@ async def test_who_may_call_and_when(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "anonymous", "caller_id", "hidden"),
+    ("source", "anonymous", "number", "hidden"),
     [
-        (OWN, "auto", f'"" <{OWN}>', False),
-        (VIRTUAL, "auto", f'"" <{VIRTUAL}>', False),
-        (OWN, "yes", f'"" <{OWN}>', True),
-        ("+15550000000", "auto", '"" <anonymous>', True),
+        (OWN, "auto", OWN, False),
+        (VIRTUAL, "auto", VIRTUAL, False),
+        (OWN, "yes", OWN, True),
+        ("+15550000000", "auto", "anonymous", True),
     ],
 )
 async def test_inside_nobody_shows_a_number_of_somebody_else(
-    database: Database, source: str, anonymous: Anonymity, caller_id: str, hidden: bool
+    database: Database, source: str, anonymous: Anonymity, number: str, hidden: bool
 ) -> None:
     desk = Desk(database)
     await desk.create("+899100000002", source=source, anonymous=anonymous)
-    ((call, _, shown, variables),) = desk.board.dialled
-    assert shown == caller_id
+    ((call, _, variables),) = desk.board.dialled
+    assert variables["CONNECTEDLINE(num)"] == number
     assert ("CONNECTEDLINE(pres)" in variables) is hidden
     assert call.anonymous is hidden

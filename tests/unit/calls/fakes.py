@@ -79,6 +79,9 @@ class FakeJournal:
     def touch(self, call: Call) -> None:
         self.touched.append((call.status.value, call.hangup_reason.value))
 
+    def touch_live(self, call: Call) -> None:
+        pass
+
     def touch_flow(self, flow: Any) -> None:
         pass
 

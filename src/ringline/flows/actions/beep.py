@@ -19,7 +19,8 @@ class Beep(Action):
     option: BeepOptions = BeepOptions()
 
     async def run(self, context: Context) -> Result:
-        await context.leg.play([await context.media.beep()])
+        prompt = await context.media.beep()
+        await context.leg.play([prompt], playing=context.progress.playing())
         return Next(waited=True)
 
     async def prepare(self, media: Media) -> None:

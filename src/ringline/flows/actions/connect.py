@@ -38,7 +38,8 @@ class Connect(Action):
     async def run(self, context: Context) -> Result:
         option = self.option
         ended = await context.leg.connect(
-            Wanted(option.source, option.destinations, option.anonymous or "auto", option.early_media)
+            Wanted(option.source, option.destinations, option.anonymous or "auto", option.early_media),
+            context.progress,
         )
         if option.relay_reason and not ended.answered:
             context.leg.hang_up(ended.reason, ended.cause if 0 < ended.cause < 128 else 0)

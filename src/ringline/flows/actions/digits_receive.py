@@ -40,7 +40,7 @@ class DigitsReceive(Action):
     async def run(self, context: Context) -> Result:
         option = self.option
         digits = await context.leg.receive_digits(
-            seconds=option.duration / 1000, length=option.length, end_keys=option.key
+            seconds=context.progress.left(option.duration / 1000), length=option.length, end_keys=option.key
         )
         context.state.variables[DIGITS] = digits
         return Next(waited=True)

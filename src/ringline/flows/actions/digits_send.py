@@ -40,8 +40,13 @@ class DigitsSend(Action):
     option: DigitsSendOptions
 
     async def run(self, context: Context) -> Result:
+        progress = context.progress
+        sent = int(progress.get("sent", 0))
         await context.leg.send_digits(
-            self.option.digits, duration_ms=self.option.duration, interval_ms=self.option.interval
+            self.option.digits[sent:],
+            duration_ms=self.option.duration,
+            interval_ms=self.option.interval,
+            sending=lambda count: progress.keep(sent=sent + count),
         )
         return Next(waited=True)
 

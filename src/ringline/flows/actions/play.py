@@ -45,16 +45,21 @@ class Play(Action):
 
     async def run(self, context: Context) -> Result:
         urls = self.option.stream_urls
+        begin = int(context.progress.get("position", 1))
         faults: list[MediaFailed | LegError] = []
         ahead: asyncio.Task[Prompt] | None = None
         try:
             for position, url in enumerate(urls, start=1):
+                if position < begin:
+                    continue
+                if position > begin:
+                    context.progress.keep(position=position)
                 fetch, ahead = ahead or context.media.file(url), None
                 try:
                     prompt = await fetch
                     if position < len(urls):
                         ahead = asyncio.ensure_future(context.media.file(urls[position]))
-                    await context.leg.play([prompt])
+                    await context.leg.play([prompt], playing=context.progress.playing(f"file{position}"))
                 except (MediaFailed, LegError) as error:
                     faults.append(error)
         finally:

@@ -23,7 +23,7 @@ class Sleep(Action):
     option: SleepOptions
 
     async def run(self, context: Context) -> Result:
-        await context.leg.wait(self.option.duration / 1000)
+        await context.leg.wait(context.progress.left(self.option.duration / 1000))
         return Next(waited=True)
 
     def waits(self) -> bool:

@@ -53,9 +53,13 @@ class Talk(Action):
         option = self.option
         prompt = await context.media.speech(option.text, option.language, option.voice_id)
         if option.asynchronous:
+            if context.progress.resumed and context.progress.get("begun"):
+                return Next()
+            context.progress.keep(begun=True)
             context.leg.play_behind([prompt])
             return Next()
-        await context.leg.play([prompt], stop_on_digit=option.digits_handle == "next")
+        playing = context.progress.playing()
+        await context.leg.play([prompt], stop_on_digit=option.digits_handle == "next", playing=playing)
         return Next(waited=True)
 
     async def prepare(self, media: Media) -> None:

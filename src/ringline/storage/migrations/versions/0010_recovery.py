@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "0010"
 down_revision = "0009"
 branch_labels = None
@@ -9,8 +12,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    pass
+    op.create_index(
+        "ix_activeflows_unfinished", "activeflows", ["status"], postgresql_where=sa.text("status <> 'ended'")
+    )
 
 
 def downgrade() -> None:
-    pass
+    op.drop_index("ix_activeflows_unfinished", "activeflows")
