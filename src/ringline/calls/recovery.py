@@ -149,7 +149,7 @@ class Recovery:
                 # what PostgreSQL knows of it is older, but better than nothing
                 continue
             rows.pop(call_id, None)
-        lost = [call_id for call_id, row in rows.items() if not self._restored(call_id, _from_row(row))]
+        lost = [call_id for call_id, row in rows.items() if not self._restored(call_id, row)]
         if lost:
             self._journal.disown(lost)
         self._journal.live.start()
@@ -157,9 +157,10 @@ class Recovery:
             log.info("recovery_began", calls=len(self._lines), unreadable=self._kept.unreadable + len(lost))
         self._phase("loaded")
 
-    def _restored(self, call_id: UUID, record: dict[str, Any]) -> bool:
-        """Whether the record could be read; a call that had ended only needs to be written."""
+    def _restored(self, call_id: UUID, kept: Any) -> bool:
+        """Whether the record (or row) could be read; a call that had ended only needs to be written."""
         try:
+            record: dict[str, Any] = kept if isinstance(kept, dict) else _from_row(kept)
             if "leg" not in record or record["call"]["status"] == Status.HANGUP.value:
                 self._journal.touch(Call.from_row(record["call"]))
                 return True

@@ -9,7 +9,7 @@ from typing import Final
 import orjson
 
 from ringline.calls.call import Call
-from ringline.calls.leg import Connected, LegGone, Wanted
+from ringline.calls.leg import Connected, LegGone, Notes, Wanted
 from ringline.calls.simulated import Heard, Script, SimulatedLeg
 from ringline.clock import VirtualClock
 from ringline.flows.actions import NewCalls
@@ -59,11 +59,11 @@ class TriedLeg(SimulatedLeg):
                 self._tried.digits[:0] = _pressed(keys, now, seconds, length, end_keys)
         return await super().receive_digits(seconds=seconds, length=length, end_keys=end_keys)
 
-    async def connect(self, wanted: Wanted) -> Connected:
+    async def connect(self, wanted: Wanted, notes: Notes | None = None) -> Connected:
         if self._parties:
             party = self._parties[0] if len(self._parties) == 1 else self._parties.popleft()
             self._tried.answers_after, self._tried.talks_for = party.answers_after, party.talks_for
-        return await super().connect(wanted)
+        return await super().connect(wanted, notes)
 
     async def wait(self, seconds: float) -> None:
         ends = self._tried.hangs_up_at
