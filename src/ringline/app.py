@@ -114,7 +114,7 @@ Close = Callable[[], Awaitable[None]]
 class Controller:
     """Everything one controller process consists of."""
 
-    def __init__(self, settings: Settings) -> None:  # noqa: PLR0915 - one list of parts
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
         clock = SystemClock()
         self._make_directories(settings)
