@@ -15,7 +15,7 @@ from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import orjson
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -388,7 +388,19 @@ FLOW_SETTINGS = settings(max_examples=150, deadline=None, suppress_health_check=
 KEYS = st.lists(st.sampled_from(["1", "2"]), max_size=3)
 
 
+THREE_TIMES: list[RawAction] = [
+    {"id": POOL[0], "next_id": engine.ZERO_ID, "type": "talk", "option": {"text": "one"}},
+    {
+        "id": POOL[1],
+        "next_id": engine.ZERO_ID,
+        "type": "goto",
+        "option": {"target_id": POOL[0], "loop_count": 2},
+    },
+]
+
+
 @FLOW_SETTINGS
+@example(THREE_TIMES, [], [], [3, 2])
 @given(flows(), flows(4, within=True), KEYS, st.lists(st.integers(1, 6), max_size=4))
 def test_a_flow_does_what_the_page_says_however_often_its_controller_dies(
     actions: list[RawAction], fetched: list[RawAction], keys: list[str], deaths: list[int]
