@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -12,9 +13,8 @@ from ringline.calls.call import ZERO
 from ringline.calls.destinations import RingMethod
 from ringline.calls.ordering import MAX_LEGS
 from ringline.errors import InvalidArgument, NotFound
-from ringline.flows import variables
-from ringline.flows.actions import AnyAction
-from ringline.flows.check import MAX_ACTIONS, LanguageCheck, UrlCheck, checked
+from ringline.flows import check, variables
+from ringline.flows.check import FlowActions, LanguageCheck, Rules, UrlCheck
 from ringline.flows.definitions import FlowDefinitions
 from ringline.flows.service import FlowService
 from ringline.groupcalls.groupcall import AnswerMethod
@@ -39,9 +39,7 @@ class CreateGroupcall(RequestModel):
         max_length=MAX_LEGS,
         description="Whom to ring: `tel`, `sip`, `extension` (also `endpoint`, for example `test11@test`), `agent`.",
     )
-    actions: list[AnyAction] = Field(
-        default=[], max_length=MAX_ACTIONS, description="What the one who answers gets to hear."
-    )
+    actions: FlowActions = Field(default=[], description="What the one who answers gets to hear.")
     flow_id: UUID = Field(default=ZERO, description="A stored flow to run; it wins over `actions`.")
     ring_method: Literal["", "ring_all", "linear"] = Field(
         default="",
@@ -97,7 +95,8 @@ def routes(
         if body.flow_id != ZERO:
             actions, flow_id = await definitions.actions(customer_id, body.flow_id), body.flow_id
         else:
-            actions, flow_id = checked(body.actions, check_language, check_url), ZERO
+            check.refuse(await check.missing_flows(body.actions, partial(definitions.exists, customer_id)))
+            actions, flow_id = check.canonical(body.actions), ZERO
         if len(body.destinations) * len(orjson.dumps(actions)) > MAX_COPIED_BYTES:
             raise InvalidArgument(
                 f"destinations: {len(body.destinations)} copies of these actions are too much for one request;"
@@ -141,6 +140,7 @@ def routes(
             " once, with the calls in state `dialing`. An `Idempotency-Key` header makes repeating safe.",
             tags=tags,
             body=CreateGroupcall,
+            context=Rules(check_language, check_url),
             response=GroupcallView,
             errors=(NotFound,),
             idempotent=True,

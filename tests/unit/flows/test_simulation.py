@@ -240,6 +240,12 @@ async def test_variables_have_their_limits_here_too() -> None:
         await tried(talk("x"), variables={"a": "x" * 40_000})
 
 
+async def test_who_answers_is_found_out() -> None:
+    amd = {"type": "amd", "option": {"machine_handle": "hangup"}}
+    assert (await tried(amd, talk("hello"), answerer="MACHINE")).hangup_reason == "amd"
+    assert told(await tried(amd, talk("hello")), "play") == ['says "hello"']
+
+
 async def test_an_incoming_call_is_answered() -> None:
     result = await tried(
         {"type": "answer"}, talk("${voipbin.call.source.target}"), direction="incoming", source="+1999"

@@ -75,6 +75,13 @@ class Scenario(RequestModel):
         max_length=100,
         description="What becomes of each `connect`, in order; the last holds for the rest.",
     )
+    answerer: Literal["HUMAN", "MACHINE", "NOTSURE"] = Field(
+        default="HUMAN", description="Who answers, as `amd` finds out."
+    )
+    stays_for: Seconds = Field(
+        default=10.0,
+        description="How long it takes until the call leaves a conference that it joined, in seconds.",
+    )
     web: list[WebAnswer] = Field(
         default=[],
         max_length=100,

@@ -40,7 +40,12 @@ class TriedLeg(SimulatedLeg):
         tell: Callable[[Heard], None],
         ask: Ask | None = None,
     ) -> None:
-        self._tried = Script(digits=scenario.timed_keys(), hangs_up_at=scenario.hangup_at)
+        self._tried = Script(
+            digits=scenario.timed_keys(),
+            hangs_up_at=scenario.hangup_at,
+            answerer=scenario.answerer,
+            stays_for=scenario.stays_for,
+        )
         super().__init__(call, clock, self._tried)
         self._keys = deque(scenario.asked_keys())
         self._parties = deque(scenario.parties)
