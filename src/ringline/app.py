@@ -41,6 +41,10 @@ from ringline.calls.switchboard import Switchboard
 from ringline.calls.transfer import House
 from ringline.calls.whisper import Whispers
 from ringline.clock import Clock, SystemClock
+from ringline.conferences import http as conferences_http
+from ringline.conferences.announcements import Announcements
+from ringline.conferences.rooms import Rooms
+from ringline.conferences.service import ConferenceService
 from ringline.customers import (
     AccesskeyDirectory,
     AccesskeyService,
@@ -212,6 +216,7 @@ class Controller:
             partial(Ringback, self.ari),
         )
         self._make_outside(settings, FailureNotes(clock, self.journal.touch))
+        self._make_conferences(clock)
         self.flows.services = Services(
             calls=FlowCalls(self.definitions, self.flows, self.calls),
             fetches=Fetcher(self.exchanges, self.media.check_language, self.check_url),
@@ -220,6 +225,7 @@ class Controller:
             queues=self.joining,
             webhooks=self.flow_webhooks,
             streams=self.streams,
+            conferences=self.conferences,
         )
         self.activeflows = Activeflows(self.database, self.journal, self.flows, self._hang_up)
         self._make_groupcalls(clock)
@@ -309,6 +315,13 @@ class Controller:
             [*self.flows.live(), *flows],
         )
 
+    def _make_conferences(self, clock: Clock) -> None:
+        """Rooms in which calls hear each other."""
+        sounds = Announcements(self.ari, self.media)
+        rooms = Rooms(self.database, self.ari, self.gatherings, sounds, clock)
+        self.switchboard.watchers.append(rooms.call_ended)
+        self.conferences = ConferenceService(self.database, rooms, self.definitions, clock)
+
     def _hang_up(self, call_id: UUID) -> None:
         call = self.switchboard.live(call_id)
         if call is not None:
@@ -354,6 +367,9 @@ class Controller:
         self.controls.start()
         self.whispers.start()
         await self._begin("recordings", self.recordings.start, self.recordings.close)
+        # whose bridges these are must be known before anybody looks for bridges that are nobody's
+        await self.conferences.rooms.restore()
+        await self._begin("conferences", self.conferences.start, self.conferences.close)
         self._on_close("detections", self.detector.close)
         await self.ari.start(timeout=0)
         self._on_close("asterisk", self.ari.close)
@@ -449,6 +465,7 @@ class Controller:
             ),
             *control_http.routes(self.calls, self.controls, self.whispers, self.media),
             *recordings_http.routes(self.recordings, self.calls),
+            *conferences_http.routes(self.conferences, self.media.check_language, self.check_url),
             *flows_http.routes(self.definitions, self.media.check_language, self.check_url),
             *simulation_routes(self.definitions, Rules(self.media.check_language, self.check_url)),
             *activeflow_routes(self.activeflows),
@@ -516,6 +533,9 @@ class Controller:
         async def sweep() -> None:
             await self.idempotency.sweep()
 
+        async def part_missing() -> None:
+            self.conferences.rooms.sweep({call.id: call for call in self.switchboard.calls()})
+
         recordings = RecordingUpkeep(
             self.database,
             self.recordings,
@@ -530,6 +550,7 @@ class Controller:
             Chore("recordings-sweep", 600.0, recordings.sweep),
             Chore("edge", 10.0, read_edge),
             Chore("idempotency", 3600.0, sweep),
+            Chore("conferences", 5.0, part_missing),
         ]
 
     def _on_close(self, name: str, close: Close) -> None:

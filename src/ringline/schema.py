@@ -11,6 +11,7 @@ from ringline.storage import metadata
 _MODULES = (
     "ringline.billing.tables",
     "ringline.calls.store",
+    "ringline.conferences.store",
     "ringline.customers.tables",
     "ringline.extensions.store",
     "ringline.flows.store",

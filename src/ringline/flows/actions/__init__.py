@@ -19,6 +19,8 @@ from ringline.flows.actions.condition_call_digits import ConditionCallDigits
 from ringline.flows.actions.condition_call_status import ConditionCallStatus
 from ringline.flows.actions.condition_datetime import ConditionDatetime
 from ringline.flows.actions.condition_variable import ConditionVariable
+from ringline.flows.actions.confbridge_join import ConfbridgeJoin
+from ringline.flows.actions.conference_join import ConferenceJoin
 from ringline.flows.actions.connect import Connect
 from ringline.flows.actions.digits_receive import DigitsReceive
 from ringline.flows.actions.digits_send import DigitsSend
@@ -67,6 +69,8 @@ AnyAction = Annotated[
     | ConditionCallStatus
     | ConditionDatetime
     | ConditionVariable
+    | ConfbridgeJoin
+    | ConferenceJoin
     | Connect
     | DigitsReceive
     | DigitsSend

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from ringline.calls.call import Call
 from ringline.calls.caller import Anonymity
+from ringline.calls.leg import Leg
 from ringline.calls.states import HangupReason
 from ringline.flows.snapshot import RawAction
 from ringline.sip.address import Address
@@ -129,6 +130,37 @@ class Streams(Protocol):
         """End every stream of the call; how many there were."""
 
 
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A call's place in a conference. ``over``: it has left already. ``before`` is its way in, to be gone first."""
+
+    over: bool
+    before: list[RawAction]
+    variables: dict[str, str]
+
+
+class Conferences(Protocol):
+    """Talking with everybody in a conference (``conferences.service.ConferenceService``)."""
+
+    async def enter(
+        self,
+        call: Call,
+        conference_id: UUID,
+        conferencecall_id: UUID,
+        *,
+        activeflow_id: UUID,
+        fresh: bool,
+        resumed: bool,
+    ) -> Seat:
+        """Admit a call. ``fresh``: the id was chosen for this stay; ``resumed``: it may have begun before a restart.
+
+        Raises ``RinglineError`` for a conference that is unknown, over or full, ``LegGone``.
+        """
+
+    async def stay(self, leg: Leg, conference_id: UUID, conferencecall_id: UUID) -> list[RawAction]:
+        """Be in it until that ends; what the call is to do after it. Raises ``LegGone``, ``LegError``."""
+
+
 @dataclass(slots=True)
 class Services:
     """Everything that actions may reach."""
@@ -140,3 +172,4 @@ class Services:
     queues: Queues | None = None
     endings: Endings | None = None
     streams: Streams | None = None
+    conferences: Conferences | None = None

@@ -1,0 +1,462 @@
+"""Conferences on real calls: who hears whom, every way a stay ends, what is left afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+import pytest
+
+from tests.stack.audio import chirp, encode, find, read_wav
+from tests.stack.conftest import Api, AsteriskView
+from tests.stack.files import Files
+from tests.stack.party import Party
+from tests.stack.product import (
+    HANGUP,
+    SOURCE,
+    Json,
+    Product,
+    digits,
+    eventually,
+    number,
+    play,
+    sleep,
+)
+
+LOUD, QUIET = -35.0, -50.0
+"""In dB: a tone of a party that is heard, and of one that is not."""
+TONES = (500.0, 850.0, 1300.0)
+AFTER = chirp(2600, 1800)
+BEFORE = chirp(700, 1500)
+
+Open = Callable[..., Awaitable[list[Party]]]
+
+
+@pytest.fixture(autouse=True)
+async def nothing_left(product: Product, ari: AsteriskView) -> AsyncIterator[None]:
+    """After each test Asterisk has no channel and no bridge; what a failed one left is not held against the next."""
+    for status in ("dialing", "ringing", "progressing"):
+        for call in (await product.api.get("/v1.0/calls", status=status))["result"]:
+            await product.hang_up(call)
+    await ari.wait_idle(within=20)
+    yield
+    await ari.wait_idle(within=20)
+
+
+@pytest.fixture
+async def parties() -> AsyncIterator[Open]:
+    opened: list[Party] = []
+
+    async def open_all(*frequencies: float) -> list[Party]:
+        made = [await Party.open(frequency) for frequency in frequencies]
+        opened.extend(made)
+        return made
+
+    yield open_all
+    for party in opened:
+        await party.close()
+
+
+def join(conference: Json) -> Json:
+    return {"type": "conference_join", "option": {"conference_id": conference["id"]}}
+
+
+async def make(product: Product, **fields: Any) -> Json:
+    conference: Json = await product.api.post("/v1.0/conferences", fields)
+    return conference
+
+
+async def bring(product: Product, party: Party, *actions: Json) -> Json:
+    """Call a party and run these actions with it."""
+    calls = await product.api.post(
+        "/v1.0/calls",
+        {
+            "source": {"type": "tel", "target": SOURCE},
+            "destinations": [party.address],
+            "actions": list(actions),
+        },
+    )
+    call: Json = calls[0]
+    return call
+
+
+async def inside(product: Product, conference: Json, count: int, within: float = 20.0) -> list[Json]:
+    """The stays of a conference, as soon as so many are in it."""
+
+    async def there() -> list[Json]:
+        page = await product.api.get(
+            "/v1.0/conferencecalls", conference_id=conference["id"], status="progressing"
+        )
+        found: list[Json] = page["result"]
+        return found if len(found) == count else []
+
+    if not count:
+
+        async def nobody() -> bool:
+            return not await there_any()
+
+        async def there_any() -> list[str]:
+            shown = await product.api.get(f"/v1.0/conferences/{conference['id']}")
+            ids: list[str] = shown["conferencecall_ids"]
+            return ids
+
+        await eventually(nobody, "nobody in the conference", within=within)
+        return []
+    result: list[Json] = await eventually(there, f"{count} in the conference", within=within)
+    return result
+
+
+async def stay_of(product: Product, call: Json) -> Json:
+    page = await product.api.get("/v1.0/conferencecalls", reference_id=call["id"])
+    assert len(page["result"]) == 1, page
+    stay: Json = page["result"][0]
+    return stay
+
+
+async def end(product: Product, *conferences: Json) -> None:
+    for conference in conferences:
+        await product.api.call("DELETE", f"/v1.0/conferences/{conference['id']}")
+
+
+async def hears(party: Party, *, loud: tuple[float, ...], quiet: tuple[float, ...]) -> None:
+    """Wait until a party hears these tones and none of those, in its last half second."""
+
+    def right() -> bool:
+        levels = party.levels(*loud, *quiet, seconds=0.5)
+        return all(level > LOUD for level in levels[: len(loud)]) and all(
+            level < QUIET for level in levels[len(loud) :]
+        )
+
+    try:
+        await eventually(right, "", within=8)
+    except AssertionError:
+        shown = dict(zip(TONES, party.levels(*TONES, seconds=0.5), strict=True))
+        raise AssertionError(f"{party.frequency:g} hears {shown}, not {loud} without {quiet}") from None
+
+
+async def test_each_hears_the_other_two_and_not_itself(
+    product: Product, parties: Open, ari: AsteriskView
+) -> None:
+    conference = await make(product, name="weekly", detail="all of us", data={"room": 7})
+    assert (conference["status"], conference["conferencecall_ids"]) == ("progressing", [])
+    three = await parties(*TONES)
+    calls = [await bring(product, party, join(conference), sleep(60)) for party in three]
+    stays = await inside(product, conference, 3)
+    for stay in stays:
+        assert stay["conference_id"] == conference["id"]
+        assert stay["reference_type"] == "call"
+        assert stay["tm_progressing"] is not None
+    assert {stay["reference_id"] for stay in stays} == {call["id"] for call in calls}
+    for party in three:
+        others = tuple(tone for tone in TONES if tone != party.frequency)
+        await hears(party, loud=others, quiet=(party.frequency,))
+    bridges = await ari.list("bridges")
+    assert [bridge["id"] for bridge in bridges] == [f"conference-{conference['id']}"]
+    assert len(bridges[0]["channels"]) == 3
+    assert bridges[0]["technology"] == "softmix"
+    shown = await product.api.get(f"/v1.0/conferences/{conference['id']}")
+    assert sorted(shown["conferencecall_ids"]) == sorted(stay["id"] for stay in stays)
+    # one is kicked: the others go on, and it hears nobody any more
+    kicked = await stay_of(product, calls[0])
+    answer = await product.api.call("DELETE", f"/v1.0/conferencecalls/{kicked['id']}")
+    assert answer[0] == 200
+    assert answer[1]["status"] in ("terminating", "terminated")
+    await hears(three[0], loud=(), quiet=TONES)
+    await hears(three[1], loud=(TONES[2],), quiet=(TONES[0], TONES[1]))
+    await hears(three[2], loud=(TONES[1],), quiet=(TONES[0], TONES[2]))
+    assert (await product.show(calls[0]))["action"]["type"] == "sleep", "its flow goes on"
+    assert (await stay_of(product, calls[0]))["status"] == "terminated"
+    # one hangs up
+    three[1].hang_up()
+    await product.ended(calls[1])
+    assert (await stay_of(product, calls[1]))["status"] == "terminated"
+    await hears(three[2], loud=(), quiet=TONES)
+    # the conference ends
+    status, ended = await product.api.call("DELETE", f"/v1.0/conferences/{conference['id']}")
+    assert (status, ended["status"] in ("terminating", "terminated")) == (200, True)
+    status, _ = await product.api.call("GET", f"/v1.0/conferences/{conference['id']}")
+    assert status == 404
+    await eventually(lambda: _at(product, calls[2], "sleep"), "the last one's flow goes on", within=10)
+    assert await ari.list("bridges") == []
+    for call in (calls[0], calls[2]):
+        await product.hang_up(call)
+        record = await product.ended(call)
+        assert record["failures"] == []
+
+
+async def _at(product: Product, call: Json, kind: str) -> bool:
+    action = (await product.show(call))["action"]
+    return bool(action["type"] == kind)
+
+
+async def test_two_customers_do_not_meet(product: Product, parties: Open, ari: AsteriskView) -> None:
+    here, there = await make(product), await make(product)
+    three = await parties(*TONES)
+    calls = [
+        await bring(product, party, join(where), sleep(60))
+        for party, where in zip(three, (here, here, there), strict=True)
+    ]
+    await inside(product, here, 2)
+    await inside(product, there, 1)
+    await hears(three[0], loud=(TONES[1],), quiet=(TONES[0], TONES[2]))
+    await hears(three[2], loud=(), quiet=TONES)
+    assert len(await ari.list("bridges")) == 2
+    await end(product, here, there)
+    for call in calls:
+        await product.hang_up(call)
+        await product.ended(call)
+
+
+async def test_a_conference_of_nobody_and_one_of_somebody_else(product: Product) -> None:
+    called = number("1234")
+    call = await product.place(called, join({"id": str(uuid4())}), sleep(20))
+    record = await product.ended(call)
+    assert [failure["reason"] for failure in record["failures"]] == ["CONFERENCE_NOT_FOUND"]
+    for path in ("conferences", "conferencecalls"):
+        for method in ("GET", "DELETE"):
+            status, answer = await product.api.call(method, f"/v1.0/{path}/{uuid4()}")
+            assert status == 404
+            assert answer["error"]["reason"] == f"{path[:-1].upper()}_NOT_FOUND"
+
+
+async def test_the_way_in_and_the_way_out(product: Product, files: Files) -> None:
+    before = play(files.add("before.wav", encode(BEFORE, "wav")))
+    after = play(files.add("after.wav", encode(AFTER, "wav")))
+    flow = await product.store_flow(before)
+    conference = await make(product, name="meeting", pre_flow_id=flow, post_actions=[after, digits("8")])
+    called = number("1234")
+    last = {"type": "digits_send", "option": {"digits": "9", "duration": 100, "interval": 100}}
+    call = await product.place(called, join(conference), last, HANGUP)
+
+    async def joining() -> bool:
+        page = await product.api.get("/v1.0/conferencecalls", reference_id=call["id"])
+        return [stay["status"] for stay in page["result"]] == ["joining"]
+
+    await eventually(joining, "the stay is joining during the pre-flow", within=15, every=0.05)
+    (stay,) = await inside(product, conference, 1)
+    await asyncio.sleep(1)
+    await product.api.call("DELETE", f"/v1.0/conferencecalls/{stay['id']}")
+    record = await product.ended(call)
+    assert record["failures"] == []
+    line = await product.line(called)
+    heard = read_wav(product.recording(line))
+    assert find(heard, BEFORE).peak > 0.9
+    assert find(heard, AFTER).peak > 0.9
+    assert find(heard, AFTER).start > find(heard, BEFORE).end + 0.9
+    assert line["dtmf"] == "89", "the conference's way out, then the flow's own next action"
+    await end(product, conference)
+
+
+async def test_keys_pressed_in_a_conference_are_not_a_menus(product: Product, parties: Open) -> None:
+    conference = await make(product)
+    first, second = await parties(TONES[0], TONES[1])
+    menu = {"type": "digits_receive", "option": {"duration": 1500, "length": 1}}
+    call = await bring(
+        product,
+        first,
+        join(conference),
+        menu,
+        {"type": "condition_call_digits", "option": {"length": 1, "false_target_id": str(QUIET_ID)}},
+        sleep(60),
+        {"id": str(QUIET_ID), "type": "sleep", "option": {"duration": 61000}},
+    )
+    other = await bring(product, second, join(conference), sleep(60))
+    await inside(product, conference, 2)
+    await first.press("55")
+    await asyncio.sleep(0.5)
+    stay = await stay_of(product, call)
+    await product.api.call("DELETE", f"/v1.0/conferencecalls/{stay['id']}")
+
+    async def decided() -> bool:
+        action = (await product.show(call))["action"]
+        return bool(action["id"] == str(QUIET_ID))
+
+    await eventually(decided, "no key is left for the menu", within=10)
+    await end(product, conference)
+    for one in (call, other):
+        await product.hang_up(one)
+        await product.ended(one)
+
+
+QUIET_ID = "33333333-3333-4333-8333-333333333333"
+
+
+async def test_it_ends_when_its_time_is_over(product: Product, parties: Open) -> None:
+    conference = await make(product, timeout=6)
+    (party,) = await parties(TONES[0])
+    call = await bring(product, party, join(conference), sleep(60))
+    await inside(product, conference, 1)
+
+    async def over() -> bool:
+        shown = await product.api.get(f"/v1.0/conferences/{conference['id']}")
+        return bool(shown["status"] == "terminated" and shown["tm_end"])
+
+    await eventually(over, "the conference is over", within=20)
+    assert await _at(product, call, "sleep")
+    late = await product.place(number("1234"), join(conference), sleep(20))
+    record = await product.ended(late)
+    assert [failure["reason"] for failure in record["failures"]] == ["CONFERENCE_TERMINATED"]
+    status, answer = await product.api.call("PUT", f"/v1.0/conferences/{conference['id']}", {"name": "late"})
+    assert (status, answer["error"]["reason"]) == (409, "CONFERENCE_TERMINATED")
+    await product.hang_up(call)
+    await product.ended(call)
+
+
+async def test_a_connect_conference_ends_with_one_left(product: Product, parties: Open) -> None:
+    conference = await make(product, type="connect")
+    first, second = await parties(TONES[0], TONES[1])
+    bridge = {"type": "confbridge_join", "option": {"confbridge_id": conference["id"]}}
+    calls = [await bring(product, party, bridge, sleep(60)) for party in (first, second)]
+    await inside(product, conference, 2)
+    await hears(first, loud=(TONES[1],), quiet=(TONES[0],))
+    await hears(second, loud=(TONES[0],), quiet=(TONES[1],))
+    second.hang_up()
+    await product.ended(calls[1])
+    await eventually(lambda: _at(product, calls[0], "sleep"), "the one who is left goes on", within=10)
+    shown = await product.api.get(f"/v1.0/conferences/{conference['id']}")
+    assert shown["status"] == "terminated"
+    await product.hang_up(calls[0])
+    await product.ended(calls[0])
+
+
+async def test_beeps_and_music_for_who_is_alone(product: Product, parties: Open, ari: AsteriskView) -> None:
+    conference = await make(product, beep="both", alone_music=True)
+    first, second = await parties(TONES[0], TONES[1])
+    first.silent = second.silent = True
+    one = await bring(product, first, join(conference), sleep(60))
+    await inside(product, conference, 1)
+
+    def music() -> bool:
+        return first.loudness(1.0) > 100
+
+    await eventually(music, "music for who is alone", within=10)
+    two = await bring(product, second, join(conference), sleep(60))
+    await inside(product, conference, 2)
+
+    def silence() -> bool:
+        return first.loudness(0.5) < 30
+
+    await eventually(silence, "no music for two", within=10)
+    second.hang_up()
+    await product.ended(two)
+    await eventually(music, "a beep, and music again", within=10)
+    await end(product, conference)
+    await eventually(lambda: _at(product, one, "sleep"), "the flow goes on", within=10)
+    assert await ari.list("bridges") == []
+    await product.hang_up(one)
+    await product.ended(one)
+
+
+async def test_twenty_at_once(product: Product, ari: AsteriskView) -> None:
+    conference = await make(product)
+    numbers = [number("1234") for _ in range(20)]
+    calls = await asyncio.gather(
+        *(product.place(called, join(conference), digits("7"), HANGUP) for called in numbers)
+    )
+    stays = await inside(product, conference, 20, within=40)
+    bridges = await ari.list("bridges")
+    assert len(bridges) == 1, "one bridge, however many come at once"
+    assert len(bridges[0]["channels"]) == 20
+    for stay in stays[:5]:
+        await product.api.call("DELETE", f"/v1.0/conferencecalls/{stay['id']}")
+    for call in calls[:3]:
+        await product.hang_up(call)
+    await end(product, conference)
+    for call in calls:
+        record = await product.ended(call, within=40)
+        assert record["failures"] == []
+        assert (await stay_of(product, call))["status"] == "terminated"
+    kept = [await product.line(called) for called in numbers]
+    assert sum(line["dtmf"] == "7" for line in kept) >= 17, "the flows of those who were let go went on"
+
+
+async def test_hang_ups_at_any_moment_leave_nobody(product: Product, ari: AsteriskView) -> None:
+    conference = await make(product, alone_music=True, beep="both")
+    for moment in (1.0, 1.15, 1.3, 1.5):
+        calls = await asyncio.gather(
+            *(product.place(number("1234"), join(conference), sleep(30)) for _ in range(3))
+        )
+        await asyncio.sleep(moment)
+        for call in calls:
+            await product.hang_up(call)
+        for call in calls:
+            await product.ended(call)
+        await inside(product, conference, 0)
+        page = await product.api.get("/v1.0/conferencecalls", conference_id=conference["id"])
+        assert {stay["status"] for stay in page["result"]} <= {"terminated"}
+    await ari.wait_idle()
+    await end(product, conference)
+
+
+async def test_an_incoming_call_is_answered_by_joining(product: Product) -> None:
+    conference = await make(product)
+    own = await product.store_number(await product.store_flow(join(conference), HANGUP))
+    try:
+
+        async def ring() -> list[Json]:
+            events = await product.dial_in("+15553330001", own, seconds=4)
+            return events if events[-1]["status"] != 404 else []
+
+        events = await eventually(ring, f"{own} is in service", within=30)
+        assert events[-1]["answered"], events
+        record = await product.incoming(own)
+        assert (await product.ended(record))["failures"] == []
+        assert (await stay_of(product, record))["tm_progressing"] is not None
+    finally:
+        await product.drop_numbers(own)
+        await end(product, conference)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"type": "queue"}, "type"),
+        ({"timeout": -1}, "timeout"),
+        ({"timeout": 10**9}, "timeout"),
+        ({"beep": "always"}, "beep"),
+        ({"data": {"text": "x" * 20000}}, "data"),
+        ({"members": 3}, "members"),
+        ({"pre_actions": [{"type": "tlak", "option": {"text": "x"}}]}, "pre_actions"),
+        ({"post_actions": [{"type": "talk", "option": {"text": "x", "language": "xx-QQ"}}]}, "actions[0]"),
+    ],
+)
+async def test_wrong_conferences_are_refused_by_place(api: Api, body: Json, says: str) -> None:
+    status, answer = await api.call("POST", "/v1.0/conferences", body)
+    assert status == 400, answer
+    assert says in str(answer)
+
+
+async def test_paging_filters_and_changes(product: Product) -> None:
+    made = [await make(product, name=f"conference {index}", timeout=index * 1000) for index in range(3)]
+    status, answer = await product.api.call("POST", "/v1.0/conferences", {"pre_flow_id": str(uuid4())})
+    assert (status, answer["error"]["reason"]) == (404, "FLOW_NOT_FOUND")
+    page = await product.api.get("/v1.0/conferences", page_size="2", status="progressing", type="conference")
+    assert [one["id"] for one in page["result"]] == [made[2]["id"], made[1]["id"]]
+    following = await product.api.get("/v1.0/conferences", page_size="1", page_token=page["next_page_token"])
+    assert [one["id"] for one in following["result"]] == [made[0]["id"]]
+    status, changed = await product.api.call(
+        "PUT", f"/v1.0/conferences/{made[0]['id']}", {"detail": "new", "beep": "join"}
+    )
+    assert status == 200
+    assert (changed["name"], changed["detail"], changed["beep"]) == ("conference 0", "new", "join")
+    await end(product, *made)
+    page = await product.api.get("/v1.0/conferences", page_size="1000")
+    assert not {one["id"] for one in page["result"]} & {one["id"] for one in made}
+
+
+async def test_one_key_one_conference(product: Product) -> None:
+    headers = {"Idempotency-Key": f"conference-{uuid4()}"}
+    url = f"{product.env['RINGLINE_API_URL']}/v1.0/conferences"
+    async with aiohttp.ClientSession() as session:
+        answers = []
+        for _ in range(2):
+            async with session.post(
+                url, params={"accesskey": product.env["RINGLINE_ACCESSKEY"]}, json={}, headers=headers
+            ) as response:
+                assert response.status == 200
+                answers.append((await response.json())["id"])
+    assert answers[0] == answers[1]
+    await end(product, {"id": answers[0]})
