@@ -320,7 +320,9 @@ class Controller:
         sounds = Announcements(self.ari, self.media)
         rooms = Rooms(self.database, self.ari, self.gatherings, sounds, clock)
         self.switchboard.watchers.append(rooms.call_ended)
-        self.conferences = ConferenceService(self.database, rooms, self.definitions, clock)
+        self.conferences = ConferenceService(
+            self.database, rooms, self.recordings, self.definitions, clock
+        )
 
     def _hang_up(self, call_id: UUID) -> None:
         call = self.switchboard.live(call_id)

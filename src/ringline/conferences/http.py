@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 from ringline.conferences.models import (
     ConferencecallQuery,
@@ -17,8 +19,10 @@ from ringline.conferences.models import (
 from ringline.conferences.records import Conference
 from ringline.conferences.service import ConferenceService
 from ringline.errors import FailedPrecondition, NotFound
-from ringline.flows.check import LanguageCheck, UrlCheck, checked
+from ringline.flows import check
+from ringline.flows.check import LanguageCheck, Rules, UrlCheck
 from ringline.http import Page, Request, Route
+from ringline.recordings.http import StartRecording
 
 _TAGS = ("conferences",)
 _ONE = "/v1.0/conferences/{conference_id}"
@@ -30,24 +34,26 @@ def routes(
     conferences: ConferenceService, check_language: LanguageCheck, check_url: UrlCheck | None = None
 ) -> list[Route]:
     """``check_language`` knows which languages can be spoken, ``check_url`` what may be fetched."""
+    rules = Rules(check_language, check_url)
 
     def shown(conference: Conference) -> ConferenceView:
         return view(conference, conferences.members(conference))
 
-    def fields_of(body: CreateConference | UpdateConference) -> dict[str, Any]:
-        """What was given, the lists of actions checked."""
+    async def fields_of(customer_id: UUID, body: CreateConference | UpdateConference) -> dict[str, Any]:
+        """What was given. Raises ``InvalidArgument`` for a list that names a stored flow which is not there."""
         fields = {
             name: value for name in type(body).model_fields if (value := getattr(body, name)) is not None
         }
         for name in _LISTS:
             if name in fields:
-                fields[name] = checked(fields[name], check_language, check_url)
+                exists = partial(conferences.has_flow, customer_id)
+                check.refuse(await check.missing_flows(fields[name], exists, (name,)))
+                fields[name] = check.canonical(fields[name])
         return fields
 
     async def create(request: Request[CreateConference, None]) -> ConferenceView:
-        return shown(
-            await conferences.create(request.customer_id, fields_of(request.body), request.idempotency_seed)
-        )
+        fields = await fields_of(request.customer_id, request.body)
+        return shown(await conferences.create(request.customer_id, fields, request.idempotency_seed))
 
     async def listing(request: Request[None, ConferenceQuery]) -> Page[ConferenceView]:
         return await conferences.page(
@@ -58,14 +64,18 @@ def routes(
         return shown(await conferences.get(request.customer_id, request.path["conference_id"]))
 
     async def update(request: Request[UpdateConference, None]) -> ConferenceView:
-        return shown(
-            await conferences.update(
-                request.customer_id, request.path["conference_id"], fields_of(request.body)
-            )
-        )
+        fields = await fields_of(request.customer_id, request.body)
+        return shown(await conferences.update(request.customer_id, request.path["conference_id"], fields))
 
     async def delete(request: Request[None, None]) -> ConferenceView:
         return shown(await conferences.delete(request.customer_id, request.path["conference_id"]))
+
+    async def record(request: Request[StartRecording, None]) -> ConferenceView:
+        wanted = request.body.wanted(request.idempotency_seed)
+        return shown(await conferences.record(request.customer_id, request.path["conference_id"], wanted))
+
+    async def stop_recording(request: Request[None, None]) -> ConferenceView:
+        return shown(await conferences.stop_recording(request.customer_id, request.path["conference_id"]))
 
     async def calls(request: Request[None, ConferencecallQuery]) -> Page[ConferencecallView]:
         filters = _filters(request.query, "conference_id", "reference_id", "status")
@@ -86,6 +96,7 @@ def routes(
             description="Calls join it with the action `conference_join`. It can be joined at once.",
             tags=_TAGS,
             body=CreateConference,
+            context=rules,
             response=ConferenceView,
             errors=(NotFound,),
             idempotent=True,
@@ -117,6 +128,7 @@ def routes(
             description="What is left out stays. One that has ended cannot be changed.",
             tags=_TAGS,
             body=UpdateConference,
+            context=rules,
             response=ConferenceView,
             errors=(NotFound, FailedPrecondition),
         ),
@@ -130,6 +142,32 @@ def routes(
             tags=_TAGS,
             response=ConferenceView,
             errors=(NotFound,),
+        ),
+        Route(
+            method="POST",
+            path=f"{_ONE}/recording_start",
+            handler=record,
+            summary="Record a conference",
+            description="All that is said in it, until it is stopped, `duration` is over, or the last participant"
+            " has left. One recording at a time; 409 `CONFERENCE_EMPTY` while nobody is there.",
+            tags=_TAGS,
+            body=StartRecording,
+            body_optional=True,
+            response=ConferenceView,
+            errors=(NotFound, FailedPrecondition),
+            aliases=(f"{_ONE}/recording-start",),
+            idempotent=True,
+        ),
+        Route(
+            method="POST",
+            path=f"{_ONE}/recording_stop",
+            handler=stop_recording,
+            summary="End the recording of a conference",
+            description="409 `RECORDING_NOT_ACTIVE` where there is none.",
+            tags=_TAGS,
+            response=ConferenceView,
+            errors=(NotFound, FailedPrecondition),
+            aliases=(f"{_ONE}/recording-stop",),
         ),
         Route(
             method="GET",

@@ -10,11 +10,10 @@ from pydantic import AfterValidator, Field
 
 from ringline.calls.call import ZERO
 from ringline.conferences.records import Conference, Conferencecall
-from ringline.flows.actions import AnyAction
+from ringline.flows.check import FlowActions
 from ringline.http import PageQuery, RequestModel, ResponseModel, Timestamp
 
 MAX_DATA_BYTES = 16 * 1024
-MAX_ACTIONS = 100
 LONGEST_TIMEOUT = 30 * 24 * 3600
 
 Beep = Literal["", "join", "leave", "both"]
@@ -58,12 +57,12 @@ PostFlow = Annotated[
     ),
 ]
 PreActions = Annotated[
-    list[AnyAction],
-    Field(max_length=MAX_ACTIONS, description="What each participant goes through before joining."),
+    FlowActions,
+    Field(description="What each participant goes through before joining."),
 ]
 PostActions = Annotated[
-    list[AnyAction],
-    Field(max_length=MAX_ACTIONS, description="What each participant goes through after leaving."),
+    FlowActions,
+    Field(description="What each participant goes through after leaving."),
 ]
 WantedBeep = Annotated[
     Beep, Field(description="When those in it hear a beep: somebody joins, somebody leaves, or `both`.")

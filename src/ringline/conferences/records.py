@@ -78,11 +78,22 @@ class Conference:
         return {
             "id": self.id,
             "status": self.status.value,
-            "recording_id": self.recording_id,
-            "recording_ids": self.recording_ids,
             "tm_end": self.tm_end,
             "tm_update": self.tm_update,
         }
+
+    def recorded(self, recording_id: UUID, *, active: bool) -> None:
+        """A recording of it began or ended."""
+        if active:
+            self.recording_id = recording_id
+            if recording_id not in self.recording_ids:
+                self.recording_ids.append(recording_id)
+        elif self.recording_id == recording_id:
+            self.recording_id = ZERO
+
+    def recordings_row(self) -> dict[str, Any]:
+        """The columns that say what was recorded of it, as ``store.RECORDINGS`` writes them."""
+        return {"id": self.id, "recording_id": self.recording_id, "recording_ids": self.recording_ids}
 
 
 CHANGEABLE = (

@@ -156,6 +156,11 @@ class Rooms:
         room = self._rooms.get((conference.customer_id, conference.id))
         return [] if room is None else list(room.members.values())
 
+    def inside(self, conference: Conference) -> int:
+        """How many are in its bridge."""
+        room = self._rooms.get((conference.customer_id, conference.id))
+        return 0 if room is None else room.inside
+
     def member(self, customer_id: UUID, conferencecall_id: UUID) -> Conferencecall | None:
         """A stay of this customer that is not over."""
         member = self._members.get(conferencecall_id)
@@ -202,6 +207,8 @@ class Rooms:
     async def _loaded(self, room: Room) -> Conference:
         if room.conference is None:
             customer_id, conference_id = room.key
+            # what was done a moment ago may not be in its row yet
+            await self.written_conferences.written()
             async with self._database.connect() as connection:
                 row = await rows.one(connection, store.conferences, customer_id, conference_id)
             if row is None:

@@ -11,8 +11,10 @@ import structlog
 
 from ringline.calls.call import ZERO, Call
 from ringline.calls.leg import Left, Leg
+from ringline.calls.recording import RecordingWanted
 from ringline.clock import Clock
 from ringline.conferences import store
+from ringline.conferences.recording import ConferenceRecordings, Recorder
 from ringline.conferences.records import Conference, Conferencecall, RawAction
 from ringline.conferences.rooms import Rooms
 from ringline.conferences.states import ConferenceStatus
@@ -34,20 +36,26 @@ class StoredFlows(Protocol):
 class ConferenceService:
     """Conferences for the API and for the actions that join them (``flows.actions.services.Conferences``)."""
 
-    def __init__(self, database: Database, rooms: Rooms, flows: StoredFlows, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, rooms: Rooms, recorder: Recorder, flows: StoredFlows, clock: Clock
+    ) -> None:
         self._database = database
         self.rooms = rooms
+        self.recordings = ConferenceRecordings(database, rooms, recorder)
         self._flows = flows
         self._timeouts = Timeouts(database, clock, rooms.end)
 
     async def start(self) -> None:
+        """Begin to write and to watch the time; what is being recorded is found before this."""
         await self.rooms.start()
+        await self.recordings.start()
         await self._timeouts.start()
 
     async def close(self) -> None:
         """Leave everybody where they are: the calls outlive this process."""
         await self._timeouts.close()
         await self.rooms.close()
+        await self.recordings.close()
 
     # conferences
 
@@ -76,7 +84,7 @@ class ConferenceService:
 
     async def get(self, customer_id: UUID, conference_id: UUID) -> Conference:
         """One conference of the customer, as it stands. Raises ``NotFound``."""
-        await self.rooms.written_conferences.written()
+        await self._written()
         async with self._database.connect() as connection:
             row = await rows.one(connection, store.conferences, customer_id, conference_id)
         return self._fresh(_found(row, conference_id))
@@ -85,7 +93,7 @@ class ConferenceService:
         self, customer_id: UUID, query: PageQuery, filters: dict[str, Any], build: Callable[[Conference], Any]
     ) -> Page[Any]:
         """A page of the customer's conferences, newest first."""
-        await self.rooms.written_conferences.written()
+        await self._written()
         statement = page_statement(
             store.listing(store.conferences, customer_id, filters), store.conferences, query
         )
@@ -122,6 +130,21 @@ class ConferenceService:
         async with self._database.begin() as connection:
             row = await store.remove(connection, customer_id, conference_id, utc_now())
         return self.rooms.end(Conference.of_row(_found(row, conference_id)))
+
+    async def record(self, customer_id: UUID, conference_id: UUID, wanted: RecordingWanted) -> Conference:
+        """Begin to record what is said in the conference.
+
+        Raises ``NotFound``, ``FailedPrecondition`` (``RECORDING_ALREADY_ACTIVE``, ``CONFERENCE_EMPTY``) and
+        ``Unavailable``.
+        """
+        conference = await self.get(customer_id, conference_id)
+        await self.recordings.begin(conference, wanted)
+        return conference
+
+    async def stop_recording(self, customer_id: UUID, conference_id: UUID) -> Conference:
+        """End the recording that runs. Raises ``NotFound``, ``FailedPrecondition`` (``RECORDING_NOT_ACTIVE``)."""
+        await self.recordings.end(await self.get(customer_id, conference_id))
+        return await self.get(customer_id, conference_id)
 
     def members(self, conference: Conference) -> list[Conferencecall]:
         """Who is in it or on the way."""
@@ -223,6 +246,11 @@ class ConferenceService:
 
     # steps
 
+    async def _written(self) -> None:
+        """Wait for what a request has just done to be in the table."""
+        await self.rooms.written_conferences.written()
+        await self.recordings.written()
+
     def _fresh(self, row: Any) -> Conference:
         """The conference as it stands now: what happens in it is written a little later."""
         return self.rooms.conference(row.customer_id, row.id) or Conference.of_row(row)
@@ -251,6 +279,14 @@ class ConferenceService:
                 await self._flows.actions(customer_id, flow_id)
             except NotFound:
                 raise NotFound(f"{name}: there is no flow {flow_id}", reason="FLOW_NOT_FOUND") from None
+
+    async def has_flow(self, customer_id: UUID, flow_id: UUID) -> bool:
+        """Whether the customer keeps such a flow."""
+        try:
+            await self._flows.actions(customer_id, flow_id)
+        except NotFound:
+            return False
+        return True
 
 
 def _timeout_at(created: datetime, timeout: int) -> datetime | None:

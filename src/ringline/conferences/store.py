@@ -62,6 +62,11 @@ sa.Index(
     conferences.c.tm_timeout,
     postgresql_where=sa.text("status = 'progressing' AND tm_timeout IS NOT NULL"),
 )
+sa.Index(
+    "ix_conferences_recorded",
+    conferences.c.id,
+    postgresql_where=sa.text("recording_id <> '00000000-0000-0000-0000-000000000000'::uuid"),
+)
 sa.Index("ix_conferences_terminating", conferences.c.id, postgresql_where=sa.text("status = 'terminating'"))
 
 conferencecalls = sa.Table(
@@ -90,8 +95,10 @@ sa.Index(
     postgresql_where=sa.text("status <> 'terminated'"),
 )
 
-PROGRESS = bulk.update(conferences, ("status", "recording_id", "recording_ids", "tm_end", "tm_update"))
+PROGRESS = bulk.update(conferences, ("status", "tm_end", "tm_update"))
 """Stores what happens in a conference; the rows are those of ``Conference.row``."""
+RECORDINGS = bulk.update(conferences, ("recording_id", "recording_ids"))
+"""Stores what was recorded of a conference; the rows are those of ``Conference.recordings_row``."""
 CONFERENCECALL = bulk.upsert(
     conferencecalls,
     [column.name for column in conferencecalls.c],
@@ -163,6 +170,13 @@ async def unfinished(connection: AsyncConnection) -> tuple[list[sa.Row[Any]], li
         )
     )
     return calls, rooms
+
+
+async def recorded(connection: AsyncConnection) -> list[sa.Row[Any]]:
+    """Conferences of which something is being recorded, as their rows say."""
+    return list(
+        await connection.execute(sa.select(conferences).where(conferences.c.recording_id != UUID(int=0)))
+    )
 
 
 async def conferencecall(

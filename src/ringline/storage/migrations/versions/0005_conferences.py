@@ -67,6 +67,12 @@ def upgrade() -> None:
         postgresql_where=sa.text("status = 'progressing' AND tm_timeout IS NOT NULL"),
     )
     op.create_index(
+        "ix_conferences_recorded",
+        "conferences",
+        ["id"],
+        postgresql_where=sa.text("recording_id <> '00000000-0000-0000-0000-000000000000'::uuid"),
+    )
+    op.create_index(
         "ix_conferences_terminating",
         "conferences",
         ["id"],
