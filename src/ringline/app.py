@@ -320,7 +320,7 @@ class Controller:
         sounds = Announcements(self.ari, self.media)
         rooms = Rooms(self.database, self.ari, self.gatherings, sounds, clock)
         self.switchboard.watchers.append(rooms.call_ended)
-        self.conferences = ConferenceService(
+        self.conferences: ConferenceService = ConferenceService(
             self.database, rooms, self.recordings, self.definitions, clock
         )
 

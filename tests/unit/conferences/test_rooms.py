@@ -103,6 +103,9 @@ class Written:
         if not seen or seen[-1] != record.status.value:
             seen.append(record.status.value)
 
+    async def written(self) -> None:
+        pass
+
 
 class House(Desk):
     """A desk whose calls meet in conferences."""
