@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import aiohttp
+import numpy as np
 import pytest
 
-from tests.stack.audio import chirp, encode, find, read_wav
+from tests.stack.audio import RATE, chirp, encode, find, read_wav
 from tests.stack.conftest import Api, AsteriskView
 from tests.stack.files import Files
 from tests.stack.party import Party
@@ -348,6 +350,50 @@ async def test_beeps_and_music_for_who_is_alone(product: Product, parties: Open,
     assert await ari.list("bridges") == []
     await product.hang_up(one)
     await product.ended(one)
+
+
+async def test_what_is_said_is_recorded(product: Product, parties: Open, tmp_path: Path) -> None:
+    conference = await make(product)
+    status, answer = await product.api.call(
+        "POST", f"/v1.0/conferences/{conference['id']}/recording_start", {}
+    )
+    assert (status, answer["error"]["reason"]) == (409, "CONFERENCE_EMPTY")
+    two = await parties(TONES[0], TONES[1])
+    calls = [await bring(product, party, join(conference), sleep(60)) for party in two]
+    await inside(product, conference, 2)
+    await hears(two[0], loud=(TONES[1],), quiet=(TONES[0],))
+    started = await product.api.post(f"/v1.0/conferences/{conference['id']}/recording_start", {})
+    recording_id = started["recording_id"]
+    await asyncio.sleep(2.5)
+    # those in it go on hearing each other
+    await hears(two[1], loud=(TONES[0],), quiet=(TONES[1],))
+    await end(product, conference)
+
+    async def finished() -> bool:
+        recording = await product.api.get(f"/v1.0/recordings/{recording_id}")
+        return bool(recording["status"] == "ended")
+
+    await eventually(finished, "the recording ends with the conference", within=20)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(
+            f"{product.env['RINGLINE_API_URL']}/v1.0/recordingfiles/{recording_id}",
+            params={"accesskey": product.env["RINGLINE_ACCESSKEY"]},
+        ) as response,
+    ):
+        assert response.status == 200
+        path = tmp_path / "conference.wav"
+        path.write_bytes(await response.read())
+    heard = read_wav(path)
+    assert heard.size > 2 * RATE
+    spectrum = np.abs(np.fft.rfft(heard[RATE : 2 * RATE]))
+    loudest = spectrum.max()
+    for tone in TONES:
+        level = spectrum[int(tone) - 5 : int(tone) + 5].max() / loudest
+        assert (level > 0.3) is (tone in TONES[:2]), (tone, level)
+    for call in calls:
+        await product.hang_up(call)
+        await product.ended(call)
 
 
 async def test_twenty_at_once(product: Product, ari: AsteriskView) -> None:
