@@ -390,7 +390,7 @@ async def test_what_is_said_is_recorded(product: Product, parties: Open, tmp_pat
     loudest = spectrum.max()
     for tone in TONES:
         level = spectrum[int(tone) - 5 : int(tone) + 5].max() / loudest
-        assert (level > 0.3) is (tone in TONES[:2]), (tone, level)
+        assert bool(level > 0.3) is (tone in TONES[:2]), (tone, level)
     for call in calls:
         await product.hang_up(call)
         await product.ended(call)
