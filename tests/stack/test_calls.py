@@ -47,8 +47,12 @@ def unheard() -> str:
 
 
 def in_order(recording: Samples, prompts: set[Path]) -> list[Match]:
-    """Where the prompts are in the recording, the first one first."""
-    return sorted((find(recording, read_prompt(path)) for path in prompts), key=lambda match: match.start)
+    """Where the prompts are in the recording, the first one first.
+
+    Those that were heard: on a machine that is held up a second engine renders a text as well, and speaks first.
+    """
+    matches = [find(recording, read_prompt(path)) for path in prompts]
+    return sorted((match for match in matches if match.peak > HEARD), key=lambda match: match.start)
 
 
 # --- 60 s are waited for while the other tests of this module run -------------------------------------------
@@ -109,9 +113,7 @@ async def test_a_call_speaks(product: Product) -> None:
     assert answered < 10, f"answered after {answered} s"
     assert (line["from_uri"], line["privacy"]) == (f"sip:{SOURCE}@{product.env['RINGLINE_SIP_DOMAIN']}", "")
 
-    (rendered,) = product.prompts() - known
-    heard = find(read_wav(product.recording(line)), read_prompt(rendered))
-    assert heard.peak > HEARD, heard
+    (heard,) = in_order(read_wav(product.recording(line)), product.prompts() - known)
     assert heard.start < 10, "the speech began late"
 
     record = await product.ended(call)
@@ -171,7 +173,6 @@ async def test_the_next_speech_is_made_while_the_present_one_plays(product: Prod
     line = await product.line(to)
     recording = read_wav(product.recording(line))
     first, second = in_order(recording, product.prompts() - known)
-    assert min(first.peak, second.peak) > HEARD
     assert second.start - first.end < 0.4, f"{second.start - first.end:.2f} s of silence between the two"
 
 
@@ -192,9 +193,7 @@ async def test_ssml_and_other_languages_are_spoken(product: Product) -> None:
     assert record["failures"] == []
     line = await product.line(to)
     recording = read_wav(product.recording(line))
-    new = product.prompts() - known
-    assert len(new) == 2
-    assert all(find(recording, read_prompt(path)).peak > HEARD for path in new)
+    assert len(in_order(recording, product.prompts() - known)) == 2
 
 
 async def test_a_key_of_the_other_side_ends_a_speech_that_allows_it(product: Product) -> None:
@@ -202,16 +201,16 @@ async def test_a_key_of_the_other_side_ends_a_speech_that_allows_it(product: Pro
     long = f"I go on and on. {unheard()}, {unheard()}, {unheard()}, {unheard()}."
     # made before it is needed: the key comes two seconds after the answer
     await product.place(number("0007"), talk(long))
-    (path,) = await eventually(lambda: product.prompts() - known, "the speech", within=30)
-    speech = read_prompt(path)
-    assert speech.size > 8 * RATE
+    await eventually(lambda: product.prompts() - known, "the speech", within=30)
     to = number("0015")
     call = await product.place(to, talk(long, digits_handle="next"), digits("99"), HANGUP)
     line = await product.line(to, within=60)
     assert line["dtmf"] == "99"
     recording = read_wav(product.recording(line))
-    assert find(recording, speech[:RATE]).peak > HEARD
-    assert recording.size < speech.size, "the key did not end the speech"
+    speeches = [read_prompt(path) for path in product.prompts() - known]
+    assert max(find(recording, speech[:RATE]).peak for speech in speeches) > HEARD
+    assert min(speech.size for speech in speeches) > 8 * RATE
+    assert recording.size < min(speech.size for speech in speeches), "the key did not end the speech"
     assert (await product.ended(call))["hangup_reason"] == "normal"
 
 
