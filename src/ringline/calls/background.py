@@ -45,6 +45,7 @@ class Backgrounds:
         self._client = client
         self._behind: dict[str, _Behind] = {}
         self._bridged: set[str] = set()
+        self._watched: set[str] = set()
 
     def start(self) -> None:
         """Listen to Asterisk's events."""
@@ -101,6 +102,7 @@ class Backgrounds:
     def call_ended(self, call: Call) -> None:
         self._behind.pop(call.channel_id, None)
         self._bridged.discard(call.channel_id)
+        self._watched.discard(call.channel_id)
 
     def _on_left(self, event: dict[str, Any]) -> None:
         channel_id = event["channel"]["id"]
@@ -137,11 +139,22 @@ class Backgrounds:
         behind.sounds = wanted
         request = None
         if present is not Sound.NONE:
-            request = self._send("DELETE", behind.call, present)
+            request = self._send("DELETE", behind.call, present.value)
         if wanted is not Sound.NONE:
-            request = self._send("POST", behind.call, wanted)
+            self._leave_native_bridge(behind.call)
+            request = self._send("POST", behind.call, wanted.value)
         return request
 
-    def _send(self, method: str, call: Call, sound: Sound) -> asyncio.Future[Any]:
-        uri = f"channels/{ari.quote(call.channel_id)}/{sound.value}"
-        return self._client.send(method, uri, key=str(call.id))
+    def _leave_native_bridge(self, call: Call) -> None:
+        """Have Asterisk carry the channel's frames itself, once and for good.
+
+        In a native bridge it hands RTP packets straight from party to party, and goes on doing so beside a
+        generator: the party hears both by turns. A hook on the channel's audio ends that.
+        """
+        if call.channel_id in self._bridged and call.channel_id not in self._watched:
+            self._watched.add(call.channel_id)
+            self._send("POST", call, "variable", variable="TALK_DETECT(set)", value="")
+
+    def _send(self, method: str, call: Call, what: str, **query: str) -> asyncio.Future[Any]:
+        uri = f"channels/{ari.quote(call.channel_id)}/{what}"
+        return self._client.send(method, uri, query=query or None, key=str(call.id))

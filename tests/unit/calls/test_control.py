@@ -108,7 +108,23 @@ async def test_in_a_bridge_the_parties_hear_each_other_and_a_mute_stays() -> Non
     assert (desk.one.hold, desk.one.moh, desk.one.mute_direction) == (False, False, "in")
     await desk.controls.hold(desk.one, True)
     desk.bridge("ChannelEnteredBridge", desk.call())
-    assert (desk.asked(), desk.one.hold) == (["POST hold", "POST moh"], True)
+    assert desk.asked()[-2:] == ["POST variable TALK_DETECT(set) ", "POST moh"]
+    assert desk.one.hold
+
+
+async def test_in_a_native_bridge_asterisk_is_made_to_carry_the_sound_itself() -> None:
+    desk = Booth()
+    desk.bridge("ChannelEnteredBridge")
+    await desk.controls.sound(desk.one, "moh", True)
+    await desk.controls.sound(desk.one, "moh", False)
+    await desk.controls.hold(desk.one, True)
+    assert desk.asked() == [
+        "POST variable TALK_DETECT(set) ",
+        "POST moh",
+        "DELETE moh",
+        "POST hold",
+        "POST moh",
+    ]
 
 
 async def test_a_floor_is_there_while_somebody_whispers_and_nothing_else_sounds() -> None:
@@ -210,7 +226,7 @@ async def test_a_restored_call_goes_on_hearing_music() -> None:
     desk.one.hold = True
     desk.backgrounds.restore([desk.one], [desk.one.channel_id])
     desk.controls.restore()
-    assert desk.asked() == ["POST moh"]
+    assert desk.asked() == ["POST variable TALK_DETECT(set) ", "POST moh"]
     assert desk.backgrounds.in_bridge(desk.one.channel_id)
     playing = asyncio.create_task(desk.leg(desk.one).play([Prompt("/speech/hello", 1000)]))
     await asyncio.sleep(0)
