@@ -291,20 +291,23 @@ async def test_a_caller_hears_itself(product: Product, files: Files) -> None:
     machine = number("0009")
     call = await product.place(
         machine,
-        {"type": "echo", "option": {"duration": 7000}},
+        {"type": "echo", "option": {"duration": 13000}},
         play(files.add("after.wav", encode(chirp(2600, 1800), "wav"))),
         HANGUP,
     )
     ended = await product.ended(call)
     heard = read_wav(product.recording(await product.line(machine)))
-    greeting = read_wav(CHECKOUT / "src" / "ringline" / "sandbox" / "audio" / "greeting.wav")[RATE : 4 * RATE]
-    match = find(heard, greeting)
-    assert match.peak > 0.8, match
-    # it began to speak at its answer, which is where its recording begins
-    assert match.start - 1.0 < 0.5, f"the echo came {match.start - 1.0:.2f} s late"
+    greeting = read_wav(CHECKOUT / "src" / "ringline" / "sandbox" / "audio" / "greeting.wav")
+    # it begins to speak at its answer, which is where its recording begins; a loaded machine loses some of it
+    late, pieces = [], range(RATE // 2, 4 * RATE, RATE // 2)
+    for at in pieces:
+        match = find(heard[at : at + 2 * RATE], greeting[at : at + RATE // 2])
+        late += [match.start] if match.peak > 0.9 else []
+    assert len(late) >= len(pieces) / 2, f"only {len(late)} of {len(pieces)} pieces came back"
+    assert min(late) < 0.2, f"the echo came {min(late):.2f} s late"
     assert find(heard, chirp(2600, 1800)).peak > 0.9, "the flow goes on after its time"
     lasted = datetime.fromisoformat(ended["tm_hangup"]) - datetime.fromisoformat(ended["tm_progressing"])
-    assert lasted.total_seconds() >= 7
+    assert lasted.total_seconds() >= 13, "longer than whoever reconciles needs to find a stranger"
     assert ended["failures"] == []
 
 

@@ -59,6 +59,7 @@ class Echo:
     ) -> None:
         self.bridge_id = bridge_name("echo")
         self.channel_id = f"echo-{uuid4()}"
+        self._far_id = f"{self.channel_id}-far"
         self._client = client
         self._switchboard = switchboard
         self._bridges = bridges
@@ -71,6 +72,8 @@ class Echo:
 
     async def run(self, seconds: float) -> None:
         self._switchboard.auxiliary[self.channel_id] = self._heard
+        # it is in our care as well, or whoever reconciles would take it for a stranger; it ends with the near one
+        self._switchboard.auxiliary[self._far_id] = _ignore
         self._bridges.own(self.bridge_id, self._lost)
         try:
             await self._open()
@@ -91,7 +94,7 @@ class Echo:
                 "endpoint": ENDPOINT,
                 "app": self._application,
                 "appArgs": "echo",
-                "otherChannelId": f"{self.channel_id}-far",
+                "otherChannelId": self._far_id,
             },
         )
         try:
@@ -143,6 +146,7 @@ class Echo:
 
     def _close(self) -> None:
         self._switchboard.auxiliary.pop(self.channel_id, None)
+        self._switchboard.auxiliary.pop(self._far_id, None)
         if not self._leg.gone:
             channel = self._leg.call.channel_id
             self._tell("POST", f"bridges/{self.bridge_id}/removeChannel", channel=channel)
@@ -155,3 +159,7 @@ class Echo:
 
     def _tell(self, method: str, uri: str, **query: str) -> None:
         self._client.tell(method, uri, query=query or None, key=self._key, ignore=_GONE)
+
+
+def _ignore(event: dict[str, Any]) -> None:
+    pass

@@ -55,6 +55,9 @@ async def test_the_party_is_bridged_with_the_echo_for_its_time() -> None:
     assert hall.in_bridge() == [hall.one.channel_id, hall.partner]
     await asyncio.sleep(0.01)
     assert len(hall.bridges.joined_bridges()) == 1
+    far = f"{hall.partner}-far"
+    assert hall.board.known_channel(far), "or it would be hung up as a stranger's"
+    hall.client.emit("ChannelDestroyed", channel={"id": far}, cause=16)
     await task
     hall.nothing_left()
     assert any(uri.endswith("/removeChannel") for uri in hall.client.requests("POST"))
