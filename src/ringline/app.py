@@ -78,11 +78,7 @@ from ringline.flows.service import FlowService
 from ringline.flows.simulation.http import simulation_routes
 from ringline.flows.webhooks import FlowWebhooks
 from ringline.groupcalls import http as groupcalls_http
-from ringline.groupcalls import store as groupcall_store
-from ringline.groupcalls.groupcall import Groupcall
-from ringline.groupcalls.placing import Groups
-from ringline.groupcalls.rings import Rings
-from ringline.groupcalls.service import GroupcallService
+from ringline.groupcalls.room import Groupcalls
 from ringline.housekeeping import Chore, Housekeeper
 from ringline.http import DatabaseIdempotency, Readiness, Route, Server, create_app
 from ringline.media import MediaLibrary, address_guard
@@ -252,21 +248,17 @@ class Controller:
 
     def _make_groupcalls(self, clock: Clock) -> None:
         """Several calls of which one is wanted."""
-        self.groupcalls_behind = WriteBehind(
-            self.database, groupcall_store.UPSERT, Groupcall.row, name="groupcalls"
-        )
-        self.rings = Rings(
-            self.switchboard, self.ordering, self.journal, self.flows, self.groupcalls_behind, clock
-        )
-        self.calls.groups = Groups(self.rings)
-        self.groupcalls = GroupcallService(
+        self.groupcalls = Groupcalls(
             self.database,
-            self.rings,
+            self.switchboard,
             self.ordering,
             self.journal,
-            self.groupcalls_behind,
-            self.calls.ready,
+            self.flows,
+            self.calls,
+            self.connections,
+            clock,
         )
+        self.recovery.parts.append(self.groupcalls.restoring)
 
     def _make_outside(self, settings: Settings, notes: FailureNotes) -> None:
         """The parts that talk with servers of customers."""
@@ -377,7 +369,7 @@ class Controller:
         self._on_close("asterisk", self.ari.close)
         self._on_close("live-state", self.live_state.close)
         await self._begin("journal", self.journal.start, self.journal.close)
-        await self._begin("groupcalls", self.groupcalls_behind.start, self.groupcalls_behind.close)
+        await self._begin("groupcalls", self.groupcalls.start, self.groupcalls.close)
         await self.transfers.finish_interrupted()
         await self._begin("transfers", self.transfers_behind.start, self.transfers_behind.close)
         self.recovery.start()
@@ -472,7 +464,11 @@ class Controller:
             *simulation_routes(self.definitions, Rules(self.media.check_language, self.check_url)),
             *activeflow_routes(self.activeflows),
             *groupcalls_http.routes(
-                self.groupcalls, self.flows, self.definitions, self.media.check_language, self.check_url
+                self.groupcalls.service,
+                self.flows,
+                self.definitions,
+                self.media.check_language,
+                self.check_url,
             ),
             *transfers_http.routes(self.transfers),
             *number_routes(NumberService(database, self.numbers, self.definitions.exists)),

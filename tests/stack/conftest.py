@@ -39,14 +39,17 @@ class Api:
         self._url = url
         self._key = accesskey
 
-    async def call(self, method: str, path: str, body: object = None, **query: str) -> tuple[int, Any]:
-        """Status and decoded body of one request. ``accesskey=""`` sends none."""
+    async def call(
+        self, method: str, path: str, body: object = None, *, key: str = "", **query: str
+    ) -> tuple[int, Any]:
+        """Status and decoded body of one request. ``accesskey=""`` sends none; ``key``: ``Idempotency-Key``."""
         query = {"accesskey": self._key, **query}
         async with self._session.request(
             method,
             self._url + path,
             json=body,
             params={name: value for name, value in query.items() if value},
+            headers={"Idempotency-Key": key} if key else None,
         ) as response:
             text = await response.text()
             return response.status, json.loads(text) if text else None

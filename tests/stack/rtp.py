@@ -40,8 +40,8 @@ class Ear(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     @classmethod
-    async def open(cls) -> Ear:
-        _, ear = await asyncio.get_running_loop().create_datagram_endpoint(cls, local_addr=("127.0.0.1", 0))
+    async def open(cls, host: str = "127.0.0.1") -> Ear:
+        _, ear = await asyncio.get_running_loop().create_datagram_endpoint(cls, local_addr=(host, 0))
         return ear
 
     def close(self) -> None:
@@ -64,13 +64,13 @@ class Ear(asyncio.DatagramProtocol):
         """All the PCMU that was heard, in order of arrival."""
         return b"".join(packet.payload for packet in self.heard if packet.type == 0)
 
-    def sdp(self, direction: str = "sendrecv", codecs: str = "0 101") -> str:
+    def sdp(self, direction: str = "sendrecv", codecs: str = "0 101", host: str = "127.0.0.1") -> str:
         """An offer to hear on this port."""
         lines = [
             "v=0",
-            "o=test 1 1 IN IP4 127.0.0.1",
+            f"o=test 1 1 IN IP4 {host}",
             "s=-",
-            "c=IN IP4 127.0.0.1",
+            f"c=IN IP4 {host}",
             "t=0 0",
             f"m=audio {self.port} RTP/AVP {codecs}",
             "a=rtpmap:0 PCMU/8000",

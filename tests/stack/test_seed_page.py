@@ -269,3 +269,34 @@ async def test_a_flow_that_calls_somebody_else(product: Product, token: str) -> 
     assert line["privacy"] == "id"
     heard = read_wav(product.recording(line))
     assert float(abs(heard).max()) > 0.05
+
+
+async def test_make_a_groupcall(product: Product, token: str) -> None:
+    """Its two phones are not registered before phones can be: what it expands to, and the answer's shape."""
+    groupcall = await paste(product, token, "groupcall")
+    keys = ["id", "customer_id", "flow_id", "source", "destinations", "master_call_id", "master_groupcall_id"]
+    keys += ["ring_method", "answer_method", "answer_call_id", "call_ids", "answer_groupcall_id"]
+    keys += ["groupcall_ids", "tm_create", "tm_update", "tm_delete"]
+    assert set(groupcall) >= set(keys)
+    assert groupcall["source"] == {**PARTY, "target": "+15552222222"}
+    assert groupcall["destinations"] == [
+        {**PARTY, "type": "endpoint", "target": f"{name}@test"} for name in ("test11", "test12")
+    ]
+    none = ("flow_id", "master_call_id", "master_groupcall_id", "answer_call_id", "answer_groupcall_id")
+    assert {groupcall[name] for name in none} == {ZERO}
+    assert (groupcall["ring_method"], groupcall["answer_method"]) == ("", "")
+    assert (groupcall["groupcall_ids"], groupcall["tm_delete"]) == ([], None)
+    assert groupcall["tm_create"].endswith("Z")
+    assert len(groupcall["call_ids"]) == 2
+    for call_id, name in zip(groupcall["call_ids"], ("test11", "test12"), strict=True):
+        call = await product.ended({"id": call_id})
+        assert call["groupcall_id"] == groupcall["id"]
+        assert call["destination"]["target"] == f"{name}@test"
+        assert (call["hangup_reason"], call["hangup_sip_code"]) == ("noanswer", 480)
+        assert "registered" in call["hangup_detail"]
+
+    async def over() -> bool:
+        shown = await product.api.get(f"/v1.0/groupcalls/{groupcall['id']}")
+        return bool(shown["status"] == "hangup")
+
+    await eventually(over, "the groupcall has ended")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -21,11 +21,12 @@ from ringline.calls import metrics
 from ringline.calls.ari_leg import AriLeg
 from ringline.calls.bridges import Bridges, bridge_name
 from ringline.calls.call import Call
+from ringline.calls.caller import Anonymity
 from ringline.calls.conversation import Borrower, Conversation, Joint
 from ringline.calls.journal import Journal
 from ringline.calls.leg import Connected, LegError, LegGone, Notes, Wanted
-from ringline.calls.line import Start
-from ringline.calls.ordering import Order, Ordering
+from ringline.calls.line import LegHooks, Start
+from ringline.calls.ordering import Order, Ordering, Party, check_size
 from ringline.calls.ringback import Ringback
 from ringline.calls.states import HangupReason
 from ringline.calls.switchboard import Switchboard
@@ -54,6 +55,41 @@ class Comfort(Protocol):
     def open_early(self) -> None: ...
 
 
+class Group(Protocol):
+    """Somebody's phones that ring as one destination (``groupcalls.ring.Ring``)."""
+
+    @property
+    def id(self) -> UUID: ...
+
+    def begin(self) -> None:
+        """Ring."""
+
+    def withdraw(self, keep: Call | None = None) -> None:
+        """Stop ringing, for somebody was answered: ``keep``, where it is one of these phones."""
+
+    def hang_up(self) -> bool:
+        """End everything."""
+
+
+class GroupHooks(LegHooks, Protocol):
+    """Who hears of the legs of groups, and of their ends."""
+
+    def group_over(self, group_id: UUID) -> None:
+        """Nobody rings there any more, and nobody talks."""
+
+
+class Groups(Protocol):
+    """Who rings destinations that several phones stand for (``groupcalls.rings.Rings``)."""
+
+    def for_call(
+        self, caller: Call, party: Party, hooks: GroupHooks, *, early_media: bool, anonymous: Anonymity
+    ) -> Group:
+        """A group whose legs end with ``caller``; nothing rings before ``begin``."""
+
+    def take(self, group_id: UUID, hooks: GroupHooks) -> Group | None:
+        """Go on with a group of a former controller; ``None`` where it is over."""
+
+
 class Connections:
     """Every connection there is (``calls.switchboard.Connector``)."""
 
@@ -71,13 +107,15 @@ class Connections:
         self._ordering = ordering
         self._bridges = bridges
         self._of_caller: WeakValueDictionary[UUID, Connection] = WeakValueDictionary()
+        self.groups: Groups
 
     def conversation(self, call: Call) -> Joint | None:
         """The conversation that a call is in: its own flow's, or that of whoever called it."""
         line = self._switchboard.line(call.id)
         if line is None:
             return None
-        hooks = line.hooks
+        # a phone of a group: who hears of it in the end is the group's connection
+        hooks = getattr(line.hooks, "outer", line.hooks)
         joint = hooks if isinstance(hooks, Connection | Conversation) else self._of_caller.get(call.id)
         return None if joint is None or joint.partner(call) is None else joint
 
@@ -93,8 +131,16 @@ class Connections:
             raise LegError("MEDIA_SERVER_AWAY", "the media server is not connected")
         if len(leg.call.chained_call_ids) + len(wanted.destinations) > MAX_CHAINED:
             raise LegError("TOO_MANY_CALLS", f"a call can have {MAX_CHAINED} legs at most")
-        orders = self._ordering.orders_from(leg.call, wanted.source, wanted.destinations, wanted.anonymous)
-        return await connection.run([self.place(leg.call, order, connection) for order in orders])
+        plans = self._ordering.plans_from(leg.call, wanted.source, wanted.destinations, wanted.anonymous)
+        check_size(plans)
+        return await connection.run(
+            [
+                self.place(leg.call, plan, connection)
+                if isinstance(plan, Order)
+                else self.place_group(leg.call, plan, connection, wanted.anonymous)
+                for plan in plans
+            ]
+        )
 
     def open(
         self,
@@ -116,6 +162,7 @@ class Connections:
             early_media=early_media,
             comfort=comfort,
             notes=notes,
+            groups=getattr(self, "groups", None),
         )
         self._of_caller[leg.call.id] = connection
         return connection
@@ -131,6 +178,18 @@ class Connections:
             start = Start.WITH_MEDIA if connection.early_media else Start.ON_ANSWER
             self._ordering.dial(call, order, hooks=connection, start=start)
             return call
+
+        return place
+
+    def place_group(
+        self, caller: Call, party: Party, connection: Connection, anonymous: Anonymity
+    ) -> Callable[[], Group]:
+        """What makes one group of phones ring for a connection."""
+
+        def place() -> Group:
+            return self.groups.for_call(
+                caller, party, connection, early_media=connection.early_media, anonymous=anonymous
+            )
 
         return place
 
@@ -152,8 +211,10 @@ class Connection:
         early_media: bool,
         comfort: Comfort | None = None,
         notes: Notes | None = None,
+        groups: Groups | None = None,
     ) -> None:
         self._notes = notes
+        self._former_groups = groups
         known = notes.get(NOTE) if notes is not None and notes.resumed else None
         self._known: dict[str, Any] | None = known
         self.bridge_id = bridge_name("connect") if known is None else str(known["bridge"])
@@ -166,6 +227,7 @@ class Connection:
         self._ringback: Comfort = comfort or Ringback(client, caller)
         self._first: Call | None = None
         self._legs: dict[Call, None] = {}
+        self._groups: dict[UUID, Group] = {}
         self._early: Call | None = None
         self._winner: Call | None = None
         self._was_answered = False
@@ -181,15 +243,19 @@ class Connection:
         """Whether another controller brought it about: it is to be resumed, not run."""
         return self._known is not None
 
-    async def run(self, place: list[Callable[[], Call]]) -> Connected:
+    async def run(self, place: Sequence[Callable[[], Call | Group]]) -> Connected:
         """Place the legs and return when nothing is left to wait for. Raises ``LegGone`` and ``LegError``."""
         self._bridges.own(self.bridge_id, self.lost)
         try:
             self._ringback.start()
             for one in place:
-                call = one()
-                self._first = self._first or call
-                self._legs[call] = None
+                made = one()
+                if isinstance(made, Call):
+                    self._first = self._first or made
+                    self._legs[made] = None
+                else:
+                    self._groups[made.id] = made
+                    made.begin()
             self._note()
             return await self._outcome()
         finally:
@@ -235,6 +301,8 @@ class Connection:
 
     def call_ready(self, call: Call, leg: AriLeg) -> None:
         """A leg was answered."""
+        if call is self._winner:
+            return
         if self._closed or self._winner is not None or self._caller.gone or self._caller.call.ending:
             self._switchboard.answered_elsewhere(call)
             return
@@ -245,6 +313,8 @@ class Connection:
         for other in list(self._legs):
             if other is not call:
                 self._switchboard.answered_elsewhere(other)
+        for group in list(self._groups.values()):
+            group.withdraw(keep=call)
 
     def call_early(self, call: Call) -> None:
         """A leg is heard before its answer: the first such leg takes the place of our ringback."""
@@ -261,8 +331,9 @@ class Connection:
         self._legs.pop(call, None)
         if self._closed or self._borrower is not None:
             return
+        self._first = self._first or call
         self._note()
-        if call is self._winner or (self._winner is None and not self._legs):
+        if call is self._winner or self._nobody_left:
             self._settle()
         elif call is self._early and self._winner is None:
             self._leave_early()
@@ -292,6 +363,8 @@ class Connection:
         self._bridges.parted(self.bridge_id)
         if self._winner is not None:
             self._legs.pop(self._winner, None)
+        # all others were withdrawn: no group has anything more to do with it
+        self._groups.clear()
 
     def adopt(self, call: Call, missing: Collection[Call]) -> None:
         """The caller talks with this leg from now on; ``missing`` are to be put into the bridge."""
@@ -321,6 +394,19 @@ class Connection:
         self._bridges.own(self.bridge_id, self.lost)
         self._settle()
 
+    def group_over(self, group_id: UUID) -> None:
+        """The phones of one destination have all ended."""
+        known = self._groups.pop(group_id, None)
+        if known is None or self._closed:
+            return
+        self._note()
+        if self._nobody_left:
+            self._settle()
+
+    @property
+    def _nobody_left(self) -> bool:
+        return self._winner is None and not self._legs and not self._groups
+
     # another controller
 
     def _note(self) -> None:
@@ -335,6 +421,7 @@ class Connection:
                     "bridge": self.bridge_id,
                     "made": self._bridge_made or self._early is not None or self._winner is not None,
                     "legs": [str(call.id) for call in dict.fromkeys([*self._legs, *winner])],
+                    "groups": [str(group_id) for group_id in self._groups],
                     "first": None if first is None else str(first.id),
                     "refused": [first.hangup_reason.value, first.hangup_cause]
                     if first and first.ended
@@ -360,6 +447,7 @@ class Connection:
                 self._winner = call
             elif text == known["early"] and line is not None:
                 self._early = line.call
+        self._take_groups(known)
         answered = next((line for line in legs.values() if line and line.call.tm_progressing), None)
         if known["winner"] is not None:
             self._was_answered = True
@@ -369,10 +457,21 @@ class Connection:
                 self._see_to_bridge(self._winner)
         elif answered is not None:
             self.call_ready(answered.call, answered.leg)
-        elif not self._legs:
+        elif self._winner is None and self._nobody_left:
             self._settle()
-        elif self._early is None:
+        elif self._winner is None and self._early is None:
             self._ringback.start()
+
+    def _take_groups(self, known: dict[str, Any]) -> None:
+        """Phones that ring for one destination are their group's to claim."""
+        if self._winner is None and (text := known["winner"]) is not None:
+            self._winner = self._switchboard.live(UUID(text)) or self._switchboard.past(UUID(text))
+        if self._early is None and (text := known["early"]) is not None:
+            self._early = self._switchboard.live(UUID(text))
+        for text in known.get("groups", ()):
+            group = None if self._former_groups is None else self._former_groups.take(UUID(text), self)
+            if group is not None:
+                self._groups[group.id] = group
 
     def _see_to_bridge(self, call: Call) -> None:
         """Both are in the bridge, unless the controller died before it had asked for that."""
@@ -477,6 +576,8 @@ class Connection:
         if self._borrower is not None:
             self._borrower.home_closed()
             return
+        for group in list(self._groups.values()):
+            group.hang_up()
         if self._bridge_made:
             if not self._caller.gone:
                 # what was pressed was meant for the other party, not for a menu that follows

@@ -33,7 +33,11 @@ class CreateCall(RequestModel):
         " outgoing number is used, and without one the request is refused.",
     )
     destinations: list[Address] = Field(
-        min_length=1, max_length=MAX_DESTINATIONS, description="Whom to call; each gets a call of its own."
+        min_length=1,
+        max_length=MAX_DESTINATIONS,
+        description="Whom to call: `tel` (E.164), `sip` (`user@host`), `extension` (also `endpoint`), `agent`. Each"
+        " gets a call of its own; the phones of an agent or extension ring as a groupcall, and all of its calls are"
+        " in the answer.",
     )
     actions: FlowActions = Field(default=[], description="What happens once the call is answered.")
     flow_id: UUID = Field(default=ZERO, description="A stored flow to run; it wins over `actions`.")

@@ -202,3 +202,9 @@ async def update_flow(
     )
     row: sa.Row[Any] | None = result.first()
     return row
+
+
+async def of_references(connection: AsyncConnection, reference_ids: list[UUID]) -> Sequence[sa.Row[Any]]:
+    """The activeflows of these calls, whatever became of them."""
+    statement = sa.select(activeflows).where(activeflows.c.reference_id.in_(reference_ids))
+    return (await connection.execute(statement.order_by(activeflows.c.tm_create))).all()

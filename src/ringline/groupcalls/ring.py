@@ -16,12 +16,12 @@ from ringline.calls.ari_leg import AriLeg
 from ringline.calls.call import Call
 from ringline.calls.destinations import RingMethod
 from ringline.calls.journal import FlowRecord
-from ringline.calls.line import CallHooks, LegHooks
+from ringline.calls.line import CallHooks
 from ringline.calls.ordering import Order, Party, Plan
 from ringline.groupcalls.groupcall import Groupcall, Status
-from ringline.sip.cause import Cause
 
-NOT_REGISTERED = "the extension is known, but no phone is registered with it"
+UNAVAILABLE = 480
+NOT_REGISTERED = "no phone is registered with the extension, or none takes calls now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class Leg:
 
 class Desk(Protocol):
     """What a ring has done for it (``groupcalls.rings.Rings``)."""
+
+    def begun(self, ring: Ring) -> None: ...
 
     def leg(self, ring: Ring, order: Order, call_id: UUID) -> Leg: ...
 
@@ -65,7 +67,7 @@ class Ring:
         self,
         desk: Desk,
         groupcall: Groupcall,
-        plans: list[Plan],
+        plans: list[Plan | None],
         *,
         outer: CallHooks,
         parent: Ring | None = None,
@@ -83,6 +85,10 @@ class Ring:
         self._next_id = next_id
         self._wave: list[Leg] = []
         self._begun: list[Ring] = []
+
+    @property
+    def id(self) -> UUID:
+        return self.groupcall.id
 
     # beginning
 
@@ -104,6 +110,7 @@ class Ring:
 
     def begin(self) -> None:
         """Place what was prepared."""
+        self._desk.begun(self)
         wave, self._wave = self._wave, []
         begun, self._begun = self._begun, []
         for leg in wave:
@@ -115,6 +122,8 @@ class Ring:
         index = self.groupcall.dial_index
         plan = self._plans[index]
         self.groupcall.dial_index = index + 1
+        if plan is None:
+            return  # it could be called when the groupcall was made, and cannot any more
         new_id = self._next_id(self.groupcall.id, index)
         if isinstance(plan, Order):
             self._add(self._desk.leg(self, plan, new_id))
@@ -137,6 +146,10 @@ class Ring:
 
     def call_ready(self, call: Call, leg: AriLeg) -> None:
         """A phone was answered."""
+        if call.id == self.groupcall.answer_call_id:
+            # told again to the successor of a controller that died
+            self.outer.call_ready(call, leg)
+            return
         root = self.root
         if root.closed or root.groupcall.answered:
             self._desk.elsewhere(call)
@@ -160,14 +173,14 @@ class Ring:
     def call_ended(self, call: Call) -> None:
         """A phone's call has its final record."""
         self.legs.pop(call, None)
-        if call.hangup_cause == Cause.SUBSCRIBER_ABSENT and call.destination.type in (
+        if call.hangup_sip_code == UNAVAILABLE and call.destination.type in (
             "extension",
             "endpoint",
         ):
             call.hangup_detail = call.hangup_detail or NOT_REGISTERED
             self._desk.touch(call)
         self.outer.call_ended(call)
-        self._step()
+        self.step()
 
     # steps
 
@@ -188,7 +201,7 @@ class Ring:
         for ring in list(self.rings):
             ring.withdraw(keep)
         self._desk.changed(self.groupcall)
-        self._step()
+        self.step()
 
     def hang_up(self) -> bool:
         """End everything, a conversation too. ``False`` where it is ending already; asking twice is no fault."""
@@ -200,31 +213,41 @@ class Ring:
                 self._desk.hang_up(call)
         for ring in list(self.rings):
             ring.hang_up()
-        self._step()
+        self.step()
         return changed
+
+    def abandon(self) -> None:
+        """Ring nobody any more; whoever was answered is not ours to end."""
+        self.closed = True
+        for call in list(self.legs):
+            if call.id != self.groupcall.answer_call_id and call.end_cause is None:
+                self._desk.hang_up(call)
+        for ring in list(self.rings):
+            ring.abandon()
+        self.step()
+
+    def gone(self, call: Call) -> None:
+        """The call has ended, and somebody else was told (a transfer has taken it over)."""
+        if call in self.legs:
+            del self.legs[call]
+            self.step()
 
     def _within_over(self, ring: Ring) -> None:
         self.rings.pop(ring, None)
-        self._step()
+        self.step()
 
-    def _step(self) -> None:
-        """Nobody rings or talks any more: the next one in turn, or the end."""
+    def step(self) -> None:
+        """Where nobody rings or talks any more: the next one in turn, or the end."""
         if self.legs or self.rings or self.groupcall.ended:
             return
-        if not self.root.closed and not self.closed and self.groupcall.dial_index < len(self._plans):
+        while not self.root.closed and not self.closed and self.groupcall.dial_index < len(self._plans):
             self._prepare_next()
             self._desk.changed(self.groupcall)
-            self.begin()
-            return
+            if self.legs or self.rings:
+                self.begin()
+                return
         self.closed = True
         self._desk.advance(self.groupcall, Status.HANGUP)
         self._desk.over(self)
         if self.parent is not None:
             self.parent._within_over(self)
-
-
-class Hooks(LegHooks, Protocol):
-    """Who is told how a groupcall goes on that was not made for a flow of its own (``calls.connection``)."""
-
-    def group_over(self, groupcall_id: UUID) -> None:
-        """Nobody rings any more, and nobody talks."""

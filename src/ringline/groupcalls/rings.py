@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ringline.calls.ari_leg import AriLeg
 from ringline.calls.call import ZERO, Call
 from ringline.calls.caller import Anonymity
+from ringline.calls.connection import GroupHooks
 from ringline.calls.destinations import RingMethod
 from ringline.calls.journal import FlowRecord, Journal
 from ringline.calls.line import CallHooks, Start
@@ -24,8 +26,33 @@ from ringline.sip.address import Address
 
 log = structlog.get_logger(__name__)
 
+PART = "groupcalls"
+"""Under this name a successor finds what was kept."""
+
 Prepare = Callable[[], FlowRecord]
 """Makes a fresh copy of the flow that runs on the call that is answered."""
+
+
+class Awaited:
+    """Stands for a connection that is still to go on with its groupcall, and keeps for it what happens meanwhile."""
+
+    def __init__(self) -> None:
+        self._ready: tuple[Call, AriLeg] | None = None
+
+    def call_ready(self, call: Call, leg: AriLeg) -> None:
+        self._ready = (call, leg)
+
+    def call_early(self, call: Call) -> None:
+        pass
+
+    def call_ended(self, call: Call) -> None:
+        if self._ready is not None and self._ready[0] is call:
+            self._ready = None
+
+    def tell(self, hooks: GroupHooks) -> None:
+        """Tell it the answer that came."""
+        if self._ready is not None and not self._ready[0].ending:
+            hooks.call_ready(*self._ready)
 
 
 class Attaches(CallHooks, Protocol):
@@ -42,6 +69,14 @@ class Behind(Protocol):
     def touch(self, record: Groupcall) -> None: ...
 
 
+class Keeper(Protocol):
+    """Keeps what a successor of this controller needs (``calls.live_state.LiveState``)."""
+
+    def keep(self, part: str, key: str, value: dict[str, Any]) -> None: ...
+
+    def drop(self, part: str, key: str) -> None: ...
+
+
 class Rings:
     """Groupcalls by id (``groupcalls.ring.Desk``)."""
 
@@ -53,7 +88,9 @@ class Rings:
         flows: Attaches,
         behind: Behind,
         clock: Clock,
+        keeper: Keeper | None = None,
     ) -> None:
+        self._keeper = keeper
         self._switchboard = switchboard
         self._ordering = ordering
         self._journal = journal
@@ -104,12 +141,65 @@ class Rings:
             answer_method=answer_method,
             anonymous=anonymous,
         )
-        ring = Ring(self, groupcall, list(plans), outer=outer or self._flows, next_id=_derived)
+        ring = Ring(self, groupcall, list(plans), outer=outer or self._flows, next_id=derived)
+        self._bind(ring, prepare, start, master)
+        ring.prepare()
+        return ring
+
+    def for_call(
+        self, caller: Call, party: Party, hooks: GroupHooks, *, early_media: bool, anonymous: Anonymity
+    ) -> Ring:
+        """The phones of one destination that a call is to be connected with (``calls.connection.Groups``)."""
+        return self.make(
+            caller.customer_id,
+            party.orders,
+            groupcall_id=uuid4(),
+            source=party.source,
+            destinations=[order.destination for order in party.orders],
+            ring_method=party.ring_method,
+            anonymous=anonymous,
+            outer=hooks,
+            master=caller,
+            start=Start.WITH_MEDIA if early_media else Start.ON_ANSWER,
+        )
+
+    def take(self, group_id: UUID, hooks: GroupHooks) -> Ring | None:
+        """Go on with a groupcall of a former controller; ``None`` where it is over."""
+        ring = self._live.get(group_id)
+        if ring is None or not isinstance(ring.outer, Awaited):
+            return None
+        awaited, ring.outer = ring.outer, hooks
+        for within in ring.rings:
+            within.outer = hooks
+        awaited.tell(hooks)
+        return ring
+
+    def revive(
+        self,
+        ring: Ring,
+        within: Sequence[Ring],
+        *,
+        prepare: Prepare | None,
+        start: Start,
+        master: Call | None,
+    ) -> None:
+        """A groupcall of a former controller, with those within it that last, rings on."""
+        self._bind(ring, prepare, start, master)
+        for one in (ring, *within):
+            self._live[one.groupcall.id] = one
+        for one in within:
+            ring.rings[one] = None
+        for one in (ring, *within):
+            for call_id in one.groupcall.call_ids:
+                line = self._switchboard.claim(call_id, one) or self._switchboard.line(call_id)
+                if line is not None:
+                    line.hooks, line.early = one, one.call_early
+                    one.legs[line.call] = None
+
+    def _bind(self, ring: Ring, prepare: Prepare | None, start: Start, master: Call | None) -> None:
         self._making[ring] = (prepare, start, master)
         if master is not None:
             self._masters.setdefault(master.id, []).append(ring)
-        ring.prepare()
-        return ring
 
     async def store(self, connection: AsyncConnection, ring: Ring) -> None:
         """Insert the rows of a groupcall and of those within it; those of its calls are the caller's to insert."""
@@ -117,10 +207,11 @@ class Rings:
 
     def begin(self, ring: Ring) -> None:
         """Place the calls: their rows are stored, or will be."""
-        for record in ring.records():
-            self._behind.touch(record)
-        self._register(ring)
         ring.begin()
+
+    def begun(self, ring: Ring) -> None:
+        self._live[ring.groupcall.id] = ring
+        self._store(ring.groupcall)
 
     def discard(self, ring: Ring) -> None:
         """The groupcall did not come about."""
@@ -134,11 +225,6 @@ class Rings:
             record.advance(Status.HANGUP, self._clock.now())
             record.tm_delete = record.tm_delete or self._clock.now()
             self._behind.touch(record)
-
-    def _register(self, ring: Ring) -> None:
-        self._live[ring.groupcall.id] = ring
-        for within in ring.rings:
-            self._register(within)
 
     def _forget(self, ring: Ring) -> None:
         self._live.pop(ring.groupcall.id, None)
@@ -185,11 +271,7 @@ class Rings:
             answer_method=ring.groupcall.answer_method,
             anonymous=ring.groupcall.anonymous,
         )
-        made = Ring(self, groupcall, list(party.orders), outer=ring.outer, parent=ring, next_id=_derived)
-        if ring.groupcall.id in self._live:
-            self._live[groupcall.id] = made
-            self._behind.touch(groupcall)
-        return made
+        return Ring(self, groupcall, list(party.orders), outer=ring.outer, parent=ring, next_id=derived)
 
     def dial(self, ring: Ring, leg: Leg) -> None:
         """Place one leg."""
@@ -213,13 +295,22 @@ class Rings:
 
     def changed(self, groupcall: Groupcall) -> None:
         groupcall.tm_update = self._clock.now()
-        self._behind.touch(groupcall)
+        self._store(groupcall)
 
     def advance(self, groupcall: Groupcall, status: Status) -> bool:
         if not groupcall.advance(status, self._clock.now()):
             return False
-        self._behind.touch(groupcall)
+        self._store(groupcall)
         return True
+
+    def _store(self, groupcall: Groupcall) -> None:
+        self._behind.touch(groupcall)
+        if self._keeper is None:
+            return
+        if groupcall.ended:
+            self._keeper.drop(PART, str(groupcall.id))
+        else:
+            self._keeper.keep(PART, str(groupcall.id), groupcall.row())
 
     def over(self, ring: Ring) -> None:
         self._forget(ring)
@@ -228,11 +319,13 @@ class Rings:
             over(ring.groupcall.id)
 
     def _call_ended(self, call: Call) -> None:
-        """What a call made ends with it; nobody further is rung on its behalf."""
+        """What a call made rings no more once it has ended; who was answered ends as all chained calls do."""
         for ring in list(self._masters.get(call.id, ())):
-            ring.hang_up()
+            ring.abandon()
+        if call.groupcall_id != ZERO and (own := self._live.get(call.groupcall_id)) is not None:
+            own.gone(call)
 
 
-def _derived(groupcall_id: UUID, index: int) -> UUID:
+def derived(groupcall_id: UUID, index: int) -> UUID:
     """The id of a leg, or of a groupcall within: the same whoever asks, so that none is placed twice."""
     return uuid5(groupcall_id, str(index))

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
+import orjson
+
 from ringline.calls.call import ZERO, Call
 from ringline.calls.destinations import Destinations, RingMethod
 from ringline.calls.ordering import Ordering
@@ -51,6 +53,24 @@ class Behind:
         self.touched.append((record.id, record.status.value))
 
 
+class Kept:
+    """What is kept for a successor, as it is written."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, bytes] = {}
+
+    def keep(self, part: str, key: str, value: dict[str, Any]) -> None:
+        assert part == "groupcalls"
+        self.parts[key] = orjson.dumps(value, default=str)
+
+    def found(self) -> dict[str, Any]:
+        """As a successor reads it."""
+        return {key: orjson.loads(text) for key, text in self.parts.items()}
+
+    def drop(self, part: str, key: str) -> None:
+        self.parts.pop(key, None)
+
+
 class Table(Desk):
     """One customer with numbers, two extensions and agents."""
 
@@ -71,6 +91,7 @@ class Table(Desk):
             agents=SimpleNamespace(by_id=self.agents.get),
         )
         self.flows = Flows()
+        self.kept = Kept()
         self.ordering = Ordering(
             self.board,
             SimpleNamespace(by_id=lambda _: self.customer),  # type: ignore[arg-type]
@@ -79,13 +100,18 @@ class Table(Desk):
             destinations=self.destinations,
         )
         self.behind = Behind()
-        self.rings = Rings(
+        self.rings = self.new_rings()
+
+    def new_rings(self) -> Rings:
+        """Those of a controller's life."""
+        return Rings(
             self.board,
             self.ordering,
             self.journal,  # type: ignore[arg-type]
             self.flows,
             self.behind,
             SystemClock(),
+            self.kept,
         )
 
     # what the destinations read

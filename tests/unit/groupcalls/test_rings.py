@@ -15,7 +15,6 @@ from ringline.groupcalls.groupcall import TRANSITIONS, Groupcall, Status
 from ringline.groupcalls.ring import NOT_REGISTERED, Ring
 from ringline.http import utc_now
 from ringline.sip.address import Address
-from ringline.sip.cause import Cause
 
 from .table import SOURCE, Table, tel
 
@@ -131,8 +130,8 @@ class TestRingAll:
         ring = table.ring(Address(type="endpoint", target="test11@test"))
         (call,) = table.legs()
         assert (call.destination.type, call.destination.target) == ("endpoint", "test11@test")
-        table.destroyed(call, int(Cause.SUBSCRIBER_ABSENT), tech_cause=480)
-        assert (call.hangup_reason, call.hangup_sip_code) == (HangupReason.FAILED, 480)
+        table.destroyed(call, NO_ANSWER, tech_cause=480)
+        assert (call.hangup_reason, call.hangup_sip_code) == (HangupReason.NOANSWER, 480)
         assert call.hangup_detail == NOT_REGISTERED
         over(table, ring)
 
