@@ -67,6 +67,11 @@ class Telephone:
         ]
         self.phone.send("\r\n".join(lines), ack.source[1], ack.source[0])
 
+    def answer_now(self) -> None:
+        """Answer (or refuse) every call that rings."""
+        for invite in self.phone.requests("INVITE"):
+            self._final(invite)
+
     def behave(self, phone: Phone, request: Message) -> None:
         call_id = request.one("call-id")
         if request.method == "INVITE":

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from tests.stack.conftest import Api, AsteriskView
+from tests.stack.containers import Containers
 from tests.stack.product import HANGUP, SOURCE, Json, Product, eventually, number, sleep, talk
 from tests.stack.telephone import Telephone, Telephones, telephones
 
@@ -293,3 +294,110 @@ async def test_what_is_wrong_is_said(api: Api, body: Json, status: int, says: st
     answered, answer = await api.call("POST", "/v1.0/groupcalls", full)
     assert answered == status, answer
     assert says in str(answer)
+
+
+async def agent_of(api: Api, *addresses: Json, ring_method: str = "ringall") -> Json:
+    body = {
+        "username": f"agent-{uuid4().hex[:8]}",
+        "password": uuid4().hex,
+        "name": "Somebody",
+        "ring_method": ring_method,
+        "addresses": list(addresses),
+    }
+    made: Json = await api.post("/v1.0/agents", body)
+    return made
+
+
+async def test_connect_rings_an_agent_and_bridges_the_phone_that_answers(
+    api: Api, product: Product, phones: Telephones
+) -> None:
+    busy, slow, quick = await phones.add(0.3, 486), await phones.add(answers=None), await phones.add(1.0)
+    first = await agent_of(api, busy.destination, quick.destination, ring_method="linear")
+    second = await agent_of(api, slow.destination)
+    try:
+        destinations = [{"type": "agent", "target": agent["id"]} for agent in (first, second)]
+        source = {"type": "tel", "target": SOURCE}
+        call = await product.place(
+            number("1234"),
+            {"type": "connect", "option": {"source": source, "destinations": destinations}},
+            HANGUP,
+        )
+
+        async def bridged() -> bool:
+            return any(len(bridge["channels"]) == 2 for bridge in await product.asterisk.list("bridges"))
+
+        await eventually(bridged, "caller and agent are in a bridge", within=20)
+        await slow.phone.wait(lambda m: m.method == "CANCEL" and not m.status)
+        await eventually(lambda: quick.ear.heard, "the caller's sound")
+        assert slow.ear.heard == []
+        shown = await product.show(call)
+        legs = [await api.get(f"/v1.0/calls/{leg}") for leg in shown["chained_call_ids"]]
+        by_target = {leg["destination"]["target"]: leg for leg in legs}
+        assert set(by_target) == {busy.target, slow.target, quick.target}
+        groupcall = await api.get(f"/v1.0/groupcalls/{by_target[quick.target]['groupcall_id']}")
+        assert (groupcall["master_call_id"], groupcall["ring_method"]) == (call["id"], "linear")
+        assert groupcall["answer_call_id"] == by_target[quick.target]["id"]
+        quick.hang_up(quick.phone.requests("INVITE")[0].one("call-id"))
+        ended = await product.ended(call)
+        assert (ended["hangup_reason"], ended["failures"]) == ("normal", [])
+
+        async def over() -> bool:
+            shown = await api.get(f"/v1.0/groupcalls/{groupcall['id']}")
+            return bool(shown["status"] == "hangup")
+
+        await eventually(over, "the groupcall has ended")
+    finally:
+        for agent in (first, second):
+            await api.call("DELETE", f"/v1.0/agents/{agent['id']}")
+
+
+async def killed(containers: Containers) -> None:
+    """The controller dies, and its successor is there."""
+    started, _ = await containers.life("controller")
+    await containers.signal("controller", "KILL")
+
+    async def again() -> bool:
+        return (await containers.life("controller"))[0] != started
+
+    await eventually(again, "the controller was started again", within=30)
+    await containers.healthy("controller")
+
+
+async def test_phones_ring_on_when_the_controller_dies(
+    groupcalls: Groupcalls, phones: Telephones, containers: Containers
+) -> None:
+    one, two = await phones.add(answers=None), await phones.add(answers=None)
+    made = await groupcalls.ring(one, two)
+    for phone in (one, two):
+        await phone.phone.wait(lambda m: m.method == "INVITE" and not m.status)
+    await asyncio.sleep(1)
+    await killed(containers)
+    assert [phone.phone.requests("CANCEL") for phone in (one, two)] == [[], []]
+    two.answer_now()
+    shown = await groupcalls.reached(made, "answered")
+    assert shown["answer_call_id"] == made["call_ids"][1]
+    await one.phone.wait(lambda m: m.method == "CANCEL" and not m.status)
+    await asyncio.sleep(3)
+    assert two.heard() > 500, "it hears the words"
+    assert one.ear.heard == []
+    await groupcalls.hang_up(made)
+    await groupcalls.reached(made, "hangup")
+
+
+async def test_the_search_goes_on_when_the_controller_dies(
+    groupcalls: Groupcalls, phones: Telephones, containers: Containers
+) -> None:
+    refuses, answers = await phones.add(answers=None, status=486), await phones.add(0.3)
+    made = await groupcalls.ring(refuses, answers, ring_method="linear")
+    await refuses.phone.wait(lambda m: m.method == "INVITE" and not m.status)
+    await asyncio.sleep(1)
+    killing = asyncio.create_task(killed(containers))
+    await asyncio.sleep(0.2)
+    refuses.answer_now()
+    await killing
+    shown = await groupcalls.reached(made, "answered")
+    assert len(shown["call_ids"]) == 2
+    await asyncio.sleep(3)
+    assert answers.heard() > 500
+    await groupcalls.hang_up(made)
+    await groupcalls.reached(made, "hangup")
