@@ -33,7 +33,7 @@ from ringline.calls.membership import Gatherings
 from ringline.calls.notes import FailureNotes
 from ringline.calls.ordering import Ordering
 from ringline.calls.reconcile import Reconciler
-from ringline.calls.recovery import Recovery
+from ringline.calls.recovery import Found, Recovery, Restores
 from ringline.calls.ringback import Ringback
 from ringline.calls.service import CallService
 from ringline.calls.states import Status
@@ -108,6 +108,9 @@ from ringline.webhooks.sender import Sender
 
 log = structlog.get_logger(__name__)
 
+RECOVERY_SECONDS = 3.0
+"""How long the API waits until calls of the controller before have gone on; without Asterisk they do not."""
+
 Close = Callable[[], Awaitable[None]]
 
 
@@ -126,6 +129,8 @@ class Controller:
             settings.ari_password.get_secret_value(),
             settings.ari_application,
             request_sockets=settings.ari_request_sockets,
+            # nothing here asks for what only the description names, and reading it holds up those who wait
+            describe=False,
             observer=telemetry.AriTelemetry(),
         )
         self.live_state = LiveState(self.live)
@@ -179,6 +184,10 @@ class Controller:
             flow_store,
             application=settings.ari_application,
         )
+        self.recovery.parts += [
+            Restores("backgrounds", self._restore_backgrounds),
+            Restores("controls", lambda _: self.controls.restore()),
+        ]
         self.reconciler.ready = self.recovery.done.is_set
         self.switchboard.hooks = self.flows
         self.switchboard.arrivals = self.inbound
@@ -316,6 +325,10 @@ class Controller:
             self.database, rooms, self.recordings, self.definitions, clock
         )
 
+    def _restore_backgrounds(self, found: Found) -> None:
+        bridged = [name for bridge in found.bridges.values() for name in bridge.get("channels", ())]
+        self.backgrounds.restore(self.switchboard.calls(), bridged)
+
     def _hang_up(self, call_id: UUID) -> None:
         call = self.switchboard.live(call_id)
         if call is not None:
@@ -379,6 +392,8 @@ class Controller:
         self._on_close("relay", self.relay.close)
         self._on_close("rtp-hosts", self.rtp_hosts.close)
         self._on_close("streams", self.streams.close)
+        # the application is a second of work for the loop: calls that wait to go on come first
+        await self.recovery.finished(RECOVERY_SECONDS)
         housekeeper = Housekeeper(self._chores(), telemetry.loop_lag_seconds.set)
         await housekeeper.start()
         self._on_close("housekeeper", housekeeper.close)

@@ -143,6 +143,16 @@ class AsteriskView:
             found: dict[str, Any] = await response.json()
             return found
 
+    async def post(self, what: str, **query: str) -> None:
+        """Ask for something past Ringline."""
+        async with self._session.post(f"{self._url}/ari/{what}", params=query) as response:
+            assert response.status < 300, await response.text()
+
+    async def delete(self, what: str) -> None:
+        """End something past Ringline."""
+        async with self._session.delete(f"{self._url}/ari/{what}") as response:
+            assert response.status < 300, await response.text()
+
     async def wait_idle(self, within: float = 10.0) -> None:
         """Until there is no channel and no bridge."""
         deadline = time.monotonic() + within

@@ -8,6 +8,7 @@ answered is up. Then the flows go on. Only after that is anything removed that n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -63,6 +64,17 @@ class Part(Protocol):
 
     async def restore(self, found: Found) -> None:
         """Put it together again. Called once, when all calls are there and before any flow goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restores:
+    """A part that needs no waiting."""
+
+    name: str
+    do: Callable[[Found], None]
+
+    async def restore(self, found: Found) -> None:
+        self.do(found)
 
 
 class Flows(Protocol):
@@ -176,6 +188,12 @@ class Recovery:
         self._subscription = self._client.on_state(self._on_state)
         self._task = asyncio.create_task(self._run(), name="recovery")
 
+    async def finished(self, seconds: float) -> None:
+        """Return when everything goes on, or after so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.done.wait()
+
     async def close(self) -> None:
         if self._subscription is not None:
             self._subscription.close()
@@ -241,7 +259,7 @@ class Recovery:
                 async with asyncio.timeout(10.0):
                     await part.restore(found)
             except Exception:
-                log.exception("part_not_restored", part=type(part).__name__)
+                log.exception("part_not_restored", part=getattr(part, "name", type(part).__name__))
 
     def _compare(self, line: Line, channel: dict[str, Any] | None, *, restarted: bool) -> None:
         """Bring a call to where its channel is, or to its end where there is none any more."""

@@ -13,7 +13,7 @@ from sqlalchemy import Row, func, insert, select
 from ringline.customers.directory import AccesskeyDirectory, CustomerDirectory
 from ringline.customers.limiter import Limiter
 from ringline.customers.models import AccesskeyChange, AccesskeyCreate, CustomerChange
-from ringline.customers.passwords import NOBODY, verify_password
+from ringline.customers.passwords import verify_password
 from ringline.customers.tables import accesskeys, agents, customers
 from ringline.customers.tokens import Tokens, accesskey_hash, accesskey_prefix, new_accesskey
 from ringline.errors import InvalidArgument, NotFound, ResourceExhausted, Unauthenticated
@@ -153,7 +153,7 @@ class LoginService:
                 f"Too many logins from here; try again in {seconds} s.", details=[{"retry_after": seconds}]
             )
         row = await self._find(name)
-        right = await verify_password(NOBODY if row is None else row.password_hash, password)
+        right = await verify_password(None if row is None else row.password_hash, password)
         if row is None or not right:
             log.warning("login_refused", remote=remote)
             raise Unauthenticated("The username or the password is wrong.", reason="INVALID_CREDENTIALS")

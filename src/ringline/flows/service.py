@@ -114,10 +114,14 @@ class FlowService:
     def call_ended(self, call: Call) -> None:
         waiting = self._waiting.pop(call.id, None)
         if waiting is not None:
+            # one that had begun in another controller has run, and is over now
+            began = waiting.status is ActiveflowStatus.RUNNING
             waiting.status = ActiveflowStatus.ENDED
             waiting.reason = waiting.reason or "hangup"
             waiting.tm_update = self._clock.now()
             self._journal.touch_flow(waiting)
+            if began:
+                self._detached.completed(waiting, call)
         task = self._running.get(call.id)
         if task is not None:
             task.cancel()
@@ -157,9 +161,12 @@ class FlowService:
         for call_id, activeflow in list(self._waiting.items()):
             if live(call_id) is None:
                 del self._waiting[call_id]
+                began = activeflow.status is ActiveflowStatus.RUNNING
                 activeflow.status, activeflow.tm_update = ActiveflowStatus.ENDED, self._clock.now()
                 activeflow.reason = activeflow.reason or "controller_restarted"
                 self._journal.touch_flow(activeflow)
+                if began:
+                    self._detached.completed(activeflow)
         return self._detached.recover()
 
     def flow_changed(self, activeflow: Activeflow) -> None:

@@ -55,6 +55,8 @@ class Call(Action):
 
     async def run(self, context: Context) -> Result:
         option = self.option
+        if context.progress.get("placed"):
+            return Next()
         await context.services.calls.place(
             context.leg.call,
             NewCalls(
@@ -68,6 +70,7 @@ class Call(Action):
                 early=option.early_execution,
             ),
         )
+        context.progress.keep(placed=True)
         return Next()
 
     def flow_ids(self) -> dict[str, UUID]:
