@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
@@ -10,7 +14,19 @@ import pytest
 
 from tests.stack.audio import chirp, encode, find, read_wav
 from tests.stack.files import Files
-from tests.stack.product import ANSWER, BEEP, HANGUP, Json, Product, digits, eventually, number, play, sleep
+from tests.stack.product import (
+    ANSWER,
+    BEEP,
+    CHECKOUT,
+    HANGUP,
+    Json,
+    Product,
+    digits,
+    eventually,
+    number,
+    play,
+    sleep,
+)
 
 SECONDS = 0.8
 SOUNDS = {
@@ -227,3 +243,22 @@ def _durations(tried: Json) -> list[float]:
     """Seconds of each action of a simulation."""
     starts = [entry["at"] for entry in tried["trace"] if entry["event"] == "action"]
     return [end - start for start, end in zip(starts, [*starts[1:], tried["seconds"]], strict=True)]
+
+
+async def test_the_command_tries_files_of_the_present_folder(product: Product, tmp_path: Path) -> None:
+    (tmp_path / "flow.json").write_text(json.dumps([BEEP, HANGUP]))
+    environment = {
+        "RINGLINE_ENV_FILE": os.environ.get("RINGLINE_ENV_FILE", str(CHECKOUT / ".env.test")),
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(CHECKOUT / "ringline", "flow", "try", "flow.json"),
+        cwd=tmp_path,
+        env=environment,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), 90)
+    assert process.returncode == 0, output.decode()
+    assert output.decode().splitlines()[-1] == "The flow came to its end, after 0.4 s."
