@@ -6,10 +6,12 @@ import difflib
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Final
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Annotated, Any, Final, cast
 from uuid import UUID
 
+import orjson
 from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, WrapValidator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
@@ -24,8 +26,15 @@ from ringline.flows.variables import has_reference, references
 from ringline.http import problems
 
 MAX_ACTIONS: Final = 1000
+MAX_IN_ALL: Final = 5000
+"""Actions of a flow together with those for other calls in it."""
 MAX_DEPTH: Final = 5
 """How deep calls may be written within calls."""
+
+MAX_FAULTS: Final = 200
+"""Faults that are looked for: nobody reads more, and everybody else waits meanwhile."""
+MAX_HINTS: Final = 5
+"""Jumps to nowhere of a list for which the id that was meant is looked for."""
 
 RESERVED_IDS: Final = frozenset(UUID(text) for text in (START_ID, FINISH_ID, NEXT_ID))
 """Start, finish and next: jumps may aim at them in every flow."""
@@ -58,18 +67,24 @@ UrlCheck = Callable[[str], object]
 Location = tuple[str | int, ...]
 
 _ONE: TypeAdapter[Action] = TypeAdapter(AnyAction)
+_ALL = cast("TypeAdapter[list[Action]]", TypeAdapter(list[AnyAction]))
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What is known here and not in the flow. ``None``: not judged before it is used.
 
-    ``outer`` are ids of the lists around this one, which jumps may aim at.
+    ``outer`` are ids of the lists around this one, which jumps may aim at. ``warn``: say what is odd, too.
     """
 
     language: LanguageCheck | None = None
     url: UrlCheck | None = None
     outer: frozenset[UUID] = frozenset()
+    warn: bool = True
+
+    def inside(self) -> Rules:
+        """The rules of a list that is a flow of its own."""
+        return replace(self, outer=frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +134,31 @@ def canonical(actions: Sequence[Action]) -> list[RawAction]:
 
 
 def examine(raw: Any, rules: Rules | None = None, location: Location = ("actions",)) -> Findings:
-    """Everything that can be said of a list of actions as it came: JSON data. Raises nothing."""
+    """Everything that can be said of a list of actions as it came: JSON data. Raises nothing.
+
+    A list that can be read as it is is read at once. In one that cannot each action is read for itself; after
+    ``MAX_FAULTS`` no more are looked for.
+    """
     found = Findings()
+    count = _count(raw)
+    if count > MAX_IN_ALL:
+        found.faults.append(
+            Finding(
+                location,
+                f"holds {count} actions together with those for other calls; at most {MAX_IN_ALL} are possible:"
+                " store flows and name them by `flow_id`",
+            )
+        )
+        return found
+    if isinstance(raw, list) and len(raw) <= MAX_ACTIONS:
+        try:
+            actions = _ALL.validate_json(_json(raw))
+        except (ValidationError, RecursionError):
+            pass
+        else:
+            _whole(actions, rules or Rules(), location, 0, found)
+            found.actions = actions
+            return found
     found.actions = _examine(raw, rules or Rules(), location, 0, found)
     return found
 
@@ -137,7 +175,7 @@ def checked(
     Without ``check_url`` a URL is judged when it is fetched, as each is then in any case.
     """
     found = Findings()
-    _whole(actions, Rules(check_language, check_url, outer), ("actions",), 0, found)
+    _whole(actions, Rules(check_language, check_url, outer, warn=False), ("actions",), 0, found)
     refuse(found.faults)
     return canonical(actions)
 
@@ -184,8 +222,8 @@ def _named_flows(actions: Sequence[Action], location: Location) -> Iterator[tupl
 
 
 def _validate(value: Any, _: Any, info: ValidationInfo) -> list[Action]:
-    rules = info.context if isinstance(info.context, Rules) else None
-    found = examine(value, rules)
+    rules = info.context if isinstance(info.context, Rules) else Rules()
+    found = examine(value, replace(rules, warn=False))
     if found.faults:
         raise ValidationError.from_exception_data(
             "flow",
@@ -215,6 +253,19 @@ What is known of languages and addresses comes as ``Rules`` in the validation's 
 # lists as they came
 
 
+def _count(raw: Any) -> int:
+    """How many actions there are, those in nested lists included."""
+    if not isinstance(raw, list):
+        return 0
+    total = len(raw)
+    for item in raw:
+        kind = item.get("type") if isinstance(item, dict) else None
+        known = kinds().get(kind) if isinstance(kind, str) else None
+        if known is not None and known.nested:
+            total += sum(_count(inner) for inner in _taken_apart(item, known)[1].values())
+    return total
+
+
 def _examine(raw: Any, rules: Rules, location: Location, depth: int, found: Findings) -> list[Action]:
     """Read each action for itself, so that one that is wrong hides nothing of the others."""
     if not isinstance(raw, list):
@@ -227,6 +278,8 @@ def _examine(raw: Any, rules: Rules, location: Location, depth: int, found: Find
         found.faults.append(Finding(location, _TOO_DEEP))
         return []
     before = len(found.faults)
+    if before >= MAX_FAULTS:
+        return []
     actions = [_one(item, rules, (*location, index), depth, found) for index, item in enumerate(raw)]
     ids = [
         action.id if action is not None else _id_of(item) for action, item in zip(actions, raw, strict=True)
@@ -239,6 +292,8 @@ def _examine(raw: Any, rules: Rules, location: Location, depth: int, found: Find
 
 def _one(item: Any, rules: Rules, here: Location, depth: int, found: Findings) -> Action | None:
     """One action, its nested lists apart; ``None`` where it is wrong."""
+    if len(found.faults) >= MAX_FAULTS:
+        return None
     kind = item.get("type") if isinstance(item, dict) else None
     known = kinds().get(kind) if isinstance(kind, str) else None
     if isinstance(kind, str) and known is None:
@@ -254,7 +309,7 @@ def _one(item: Any, rules: Rules, here: Location, depth: int, found: Findings) -
     if action is not None:
         _judge(action, rules, here, found)
     for name, inner in nested.items():
-        _examine(inner, Rules(rules.language, rules.url), (*here, "option", name), depth + 1, found)
+        _examine(inner, rules.inside(), (*here, "option", name), depth + 1, found)
     return action
 
 
@@ -281,8 +336,12 @@ def _with_inner(action: Action | None, item: Any) -> Action | None:
     return whole.model_copy(update={"id": action.id})
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value)
+def _json(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        # a number beyond 64 bits, or a text that is no Unicode
+        return json.dumps(value).encode()
 
 
 def _id_of(item: Any) -> UUID | None:
@@ -292,6 +351,7 @@ def _id_of(item: Any) -> UUID | None:
         return None
 
 
+@lru_cache(maxsize=256)
 def _unknown_type(kind: str) -> str:
     if kind in LATER or kind.startswith("ai_"):
         return f"`{kind[:64]}` comes with a later version of Ringline and cannot be used yet"
@@ -324,7 +384,7 @@ def _whole(actions: Sequence[Action], rules: Rules, location: Location, depth: i
         here = (*location, index)
         _judge(action, rules, here, found)
         for place, inner in action.inner().items():
-            _whole(inner, Rules(rules.language, rules.url), (*here, *location_of(place)), depth + 1, found)
+            _whole(inner, rules.inside(), (*here, *location_of(place)), depth + 1, found)
     ids = [action.id for action in actions]
     _structure(actions, ids, rules, location, found, complete=len(found.faults) == before)
 
@@ -363,8 +423,9 @@ def _structure(
         elif first.setdefault(known_id, index) != index:
             other = place_of((*location, first[known_id]))
             found.faults.append(Finding(here, f"{known_id} is the id of {other} too; ids must differ"))
+    lost = 0
     for index, action in enumerate(actions):
-        if action is None:
+        if action is None or len(found.faults) >= MAX_FAULTS:
             continue
         targets = action.targets()
         if action.next_id != ZERO:
@@ -372,12 +433,15 @@ def _structure(
         for place, target in targets.items():
             if target not in first and target not in RESERVED_IDS and target not in rules.outer:
                 there = (*location, index, *location_of(place))
-                found.faults.append(Finding(there, _nowhere(target, first, location)))
+                lost += 1
+                found.faults.append(
+                    Finding(there, _nowhere(target, first if lost <= MAX_HINTS else {}, location))
+                )
     edges = graph.edges(actions)
     unsure = not complete or len(found.faults) > before
     for loop in graph.endless(actions, edges, everywhere=unsure):
         found.faults.append(_loop(loop, location))
-    if complete and len(found.faults) == before:
+    if complete and rules.warn and len(found.faults) == before:
         _odd([action for action in actions if action is not None], edges, location, found)
 
 
@@ -385,10 +449,18 @@ def _nowhere(target: UUID, known: dict[UUID, int], location: Location) -> str:
     text = f"leads nowhere: no action of this flow has the id {target}"
     if target == ZERO:
         return f"{text}; to go on with the next action use {NEXT_ID}, to end the flow {FINISH_ID}"
-    near = difflib.get_close_matches(str(target), [str(known_id) for known_id in known], n=1, cutoff=0.8)
-    if near:
-        text += f"; did you mean {near[0]} ({place_of((*location, known[UUID(near[0])]))})?"
+    near = min(known, key=lambda known_id: _typing_errors(known_id, target), default=None)
+    if near is not None and _typing_errors(near, target) <= MAX_TYPING_ERRORS:
+        text += f"; did you mean {near} ({place_of((*location, known[near]))})?"
     return text
+
+
+MAX_TYPING_ERRORS: Final = 4
+
+
+def _typing_errors(one: UUID, other: UUID) -> int:
+    """In how many of their digits two ids differ."""
+    return sum(a != b for a, b in zip(one.hex, other.hex, strict=True))
 
 
 def _loop(loop: Sequence[graph.Edge], location: Location) -> Finding:
@@ -443,6 +515,8 @@ def _runs(indices: Iterator[int]) -> Iterator[tuple[int, int]]:
 
 def _unknown_names(action: Action) -> Iterator[tuple[Location, str]]:
     """System names in texts of its option that do not exist."""
+    if "${" not in action.model_dump_json():
+        return
     option = action.model_dump(mode="json", by_alias=True, exclude={"option": set(action.nested)})["option"]
     for place, text in _texts(option, ("option",)):
         for name in references(text):

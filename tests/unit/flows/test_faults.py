@@ -368,6 +368,21 @@ def test_a_thousand_actions_are_fine_and_their_ids_differ() -> None:
     assert len({action["id"] for action in canonical(good(*[BEEP] * 1000))}) == 1000
 
 
+def test_actions_for_other_calls_count_too() -> None:
+    ((field, message),) = faults(*[call(*[BEEP] * 900)] * 6)
+    assert (field, message.split(";")[0]) == (
+        "actions",
+        "holds 5406 actions together with those for other calls",
+    )
+    good(*[call(*[BEEP] * 900)] * 5)
+
+
+def test_faults_without_end_are_cut() -> None:
+    assert len(faults(*[{"type": "slep"}] * 900)) == check.MAX_FAULTS
+    nowhere = [act("goto", target_id=str(uuid4()), loop_count=1) for _ in range(900)]
+    assert len(faults(*nowhere)) == check.MAX_FAULTS
+
+
 @pytest.mark.parametrize("actions", [None, "x", {"0": BEEP}])
 def test_what_is_no_list(actions: Any) -> None:
     with pytest.raises(InvalidArgument) as refused:
