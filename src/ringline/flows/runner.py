@@ -152,6 +152,8 @@ class Runner:
             return result
         finally:
             seconds = self._clock.monotonic() - began
+            if self._resumed:
+                seconds = max(seconds, self._clock.now().timestamp() - self._activeflow.snapshot.began)
             self._activeflow.snapshot.done(raw, seconds, outcome, reason, message)
             self._observer.action_done(raw["type"], outcome, seconds)
         return engine.Next()
