@@ -14,6 +14,7 @@ import pytest
 
 from tests.stack.audio import RATE, chirp, encode, find, read_wav
 from tests.stack.conftest import Api, AsteriskView
+from tests.stack.containers import Containers
 from tests.stack.files import Files
 from tests.stack.party import Party
 from tests.stack.product import (
@@ -454,6 +455,45 @@ async def test_an_incoming_call_is_answered_by_joining(product: Product) -> None
     finally:
         await product.drop_numbers(own)
         await end(product, conference)
+
+
+async def test_a_conference_survives_its_controller(
+    product: Product, parties: Open, ari: AsteriskView, containers: Containers
+) -> None:
+    conference = await make(product, beep="leave")
+    three = await parties(*TONES)
+    calls = [await bring(product, party, join(conference), sleep(60)) for party in three]
+    stays = await inside(product, conference, 3)
+    await hears(three[0], loud=TONES[1:], quiet=TONES[:1])
+    started, _ = await containers.life("controller")
+    await containers.signal("controller", "KILL")
+    # one leaves in the gap; the others go on hearing each other
+    three[2].hang_up()
+    await hears(three[0], loud=(TONES[1],), quiet=(TONES[0], TONES[2]))
+
+    async def again() -> bool:
+        return (await containers.life("controller"))[0] != started
+
+    await eventually(again, "the controller was started again", within=30)
+    await containers.healthy("controller")
+    found = await inside(product, conference, 2, within=30)
+    known = {stay["id"]: stay for stay in stays}
+    assert {stay["id"] for stay in found} < set(known), "the same stays"
+    for stay in found:
+        assert stay["tm_progressing"] == known[stay["id"]]["tm_progressing"]
+    assert (await stay_of(product, calls[2]))["status"] == "terminated"
+    await asyncio.sleep(5)  # two looks at what nobody owns
+    await hears(three[0], loud=(TONES[1],), quiet=(TONES[0], TONES[2]))
+    assert [bridge["id"] for bridge in await ari.list("bridges")] == [f"conference-{conference['id']}"]
+    (stay,) = [stay for stay in found if stay["reference_id"] == calls[0]["id"]]
+    await product.api.call("DELETE", f"/v1.0/conferencecalls/{stay['id']}")
+    await eventually(lambda: _at(product, calls[0], "sleep"), "the kicked one's flow goes on", within=10)
+    await end(product, conference)
+    await eventually(lambda: _at(product, calls[1], "sleep"), "the other one's flow goes on", within=10)
+    assert await ari.list("bridges") == []
+    for call in calls[:2]:
+        await product.hang_up(call)
+        assert (await product.ended(call))["failures"] == []
 
 
 @pytest.mark.parametrize(
