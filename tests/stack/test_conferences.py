@@ -325,6 +325,26 @@ async def test_a_connect_conference_ends_with_one_left(product: Product, parties
     await product.ended(calls[0])
 
 
+async def test_a_beep_when_somebody_joins(product: Product, parties: Open) -> None:
+    conference = await make(product, beep="join")
+    first, second = await parties(TONES[0], TONES[1])
+    first.silent = second.silent = True
+    one = await bring(product, first, join(conference), sleep(60))
+    await inside(product, conference, 1)
+    await hears(first, loud=(), quiet=(1000.0,))
+    two = await bring(product, second, join(conference), sleep(60))
+
+    def beep() -> bool:
+        return first.levels(1000.0, seconds=0.3)[0] > LOUD
+
+    await eventually(beep, "a beep", within=15, every=0.05)
+    await hears(first, loud=(), quiet=(1000.0,))
+    await end(product, conference)
+    for call in (one, two):
+        await product.hang_up(call)
+        await product.ended(call)
+
+
 async def test_beeps_and_music_for_who_is_alone(product: Product, parties: Open, ari: AsteriskView) -> None:
     conference = await make(product, beep="both", alone_music=True)
     first, second = await parties(TONES[0], TONES[1])

@@ -13,7 +13,7 @@ import structlog
 
 from ringline import ari
 from ringline.calls.call import Call
-from ringline.calls.leg import Left, Leg, LegGone
+from ringline.calls.leg import Left, Leg, LegError, LegGone
 from ringline.calls.membership import Gatherings
 from ringline.clock import Clock
 from ringline.conferences import store
@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 
 MAX_PARTICIPANTS = 100
 """Calls in one conference: each costs a mix of all others, 50 times a second."""
+MAX_LOSSES = 3
+"""Bridges that a call may lose before it gives the conference up."""
 CLAIM_SECONDS = 30.0
 """How long after a restart a call may take to come back to the conference that it was in."""
 _PARTED = (400, 404, 409, 422)
@@ -273,9 +275,20 @@ class Rooms:
             return Left.DISSOLVED  # it was over before it began
         room.unclaimed.discard(member.id)
         try:
-            return await leg.join_bridge(room.conference.bridge, joined=lambda: self._joined(room, member))
+            return await self._sit(leg, room, member, room.conference.bridge)
         finally:
             self._part(room, member)
+
+    async def _sit(self, leg: Leg, room: Room, member: Conferencecall, bridge: str) -> Left:
+        """Be in the bridge; where it is lost, which is nobody's wish, all of them meet in a new one."""
+        for _ in range(MAX_LOSSES):
+            try:
+                return await leg.join_bridge(bridge, joined=lambda: self._joined(room, member))
+            except LegError as error:
+                if error.reason != "BRIDGE_LOST" or member.status is not ConferencecallStatus.PROGRESSING:
+                    raise
+            log.warning("conference_bridge_lost", conference_id=str(member.conference_id))
+        return await leg.join_bridge(bridge, joined=lambda: self._joined(room, member))
 
     def _joined(self, room: Room, member: Conferencecall) -> None:
         conference = room.conference

@@ -13,7 +13,7 @@ import pytest
 
 from ringline.calls.bridges import Bridges
 from ringline.calls.call import ZERO, Call
-from ringline.calls.leg import Left, LegGone
+from ringline.calls.leg import Left, LegError, LegGone
 from ringline.calls.membership import Gatherings
 from ringline.clock import SystemClock
 from ringline.conferences import rooms as rooms_module
@@ -350,6 +350,27 @@ async def test_a_connect_conference_ends_with_its_last_but_one(house: House) -> 
     assert await result(stays[2][1]) is Left.DISSOLVED
     assert house.written_conferences.states[conference.id] == ["terminating", "terminated"]
     house.nothing_left(conference)
+
+
+async def test_a_bridge_that_is_lost_is_made_anew(house: House) -> None:
+    conference = house.rows.add()
+    stays = [await house.join(house.party(), conference) for _ in range(3)]
+    house.bridges.bridge_lost(conference.bridge)
+    await settled()
+    await settled()
+    assert {member.status for member, _ in stays} == {ConferencecallStatus.PROGRESSING}
+    assert len(house.sent("POST", "/addChannel")) == 6
+    house.rooms.end(house.live(conference))
+    assert [await result(task) for _, task in stays] == [Left.DISSOLVED] * 3
+    house.nothing_left(conference)
+    member, task = await house.join(house.party(), house.rows.add())
+    for _ in range(rooms_module.MAX_LOSSES + 1):
+        house.bridges.bridge_lost(f"conference-{member.conference_id}")
+        await settled()
+        await settled()
+    with pytest.raises(LegError) as lost:
+        await result(task)
+    assert lost.value.reason == "BRIDGE_LOST"
 
 
 async def test_beeps(house: House) -> None:
