@@ -24,6 +24,7 @@ from ringline.calls.background import Backgrounds
 from ringline.calls.bridges import Bridges
 from ringline.calls.connection import Connections
 from ringline.calls.control import Controls
+from ringline.calls.conversation import KeptConversations
 from ringline.calls.destinations import Destinations
 from ringline.calls.echo import Echoes
 from ringline.calls.inbound import Inbound
@@ -296,6 +297,9 @@ class Controller:
         self.switchboard.watchers.append(self.streams.call_ended)
 
     def _make_transfers(self, clock: Clock) -> None:
+        self.recovery.parts.append(
+            KeptConversations(self.ari, self.switchboard, self.bridges, self.journal.live)
+        )
         self.transfers_behind = WriteBehind(
             self.database, transfer_store.UPSERT, TransferRecord.row, name="transfers"
         )

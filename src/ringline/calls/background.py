@@ -14,6 +14,9 @@ from typing import Any
 from ringline import ari
 from ringline.calls.call import Call
 
+_LEAVING = (404, 409, 412)
+"""What Asterisk answers when the channel is on its way out, or not ours to command any more."""
+
 
 class Sound(StrEnum):
     """A generator of Asterisk's, by the name that ARI has for it; empty: none."""
@@ -107,6 +110,12 @@ class Backgrounds:
     def _on_left(self, event: dict[str, Any]) -> None:
         channel_id = event["channel"]["id"]
         self._bridged.discard(channel_id)
+        if channel_id in self._watched:
+            # a hook that outlives the bridge would spoil the channels that snoop on this one from then on
+            self._watched.discard(channel_id)
+            uri = f"channels/{ari.quote(channel_id)}/variable"
+            query = {"variable": "TALK_DETECT(remove)", "value": ""}
+            self._client.tell("POST", uri, query=query, ignore=_LEAVING)
         self._again(channel_id)
 
     def _on_playback_finished(self, event: dict[str, Any]) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
 
 import structlog
 
@@ -17,6 +18,9 @@ from ringline.calls.ari_leg import AriLeg
 from ringline.calls.bridges import Bridges
 from ringline.calls.call import Call
 from ringline.calls.switchboard import Switchboard
+
+if TYPE_CHECKING:
+    from ringline.calls.recovery import Found
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +64,18 @@ class Joint(Protocol):
         """Give back: nobody is left whom the owner could talk with."""
 
 
+PART = "conversations"
+"""The name under which conversations are kept for another controller."""
+
+
+class Keeper(Protocol):
+    """What outlives the controller (``calls.live_state``)."""
+
+    def keep(self, part: str, key: str, value: dict[str, Any]) -> None: ...
+
+    def drop(self, part: str, key: str) -> None: ...
+
+
 class Conversation:
     """Two parties without a flow: when one hangs up, so does the other (``calls.line.LegHooks``)."""
 
@@ -70,6 +86,7 @@ class Conversation:
         client: ari.Client,
         switchboard: Switchboard,
         bridges: Bridges,
+        keeper: Keeper,
         bridge_id: str,
         key: str,
         parties: tuple[Call, Call],
@@ -79,6 +96,7 @@ class Conversation:
         self._client = client
         self._switchboard = switchboard
         self._bridges = bridges
+        self._keeper = keeper
         self._parties = parties
         self._borrower: Borrower | None = None
         self._closed = False
@@ -86,6 +104,8 @@ class Conversation:
     def begin(self, missing: Collection[Call]) -> None:
         """Take the parties over. Nothing is waited for."""
         self._bridges.own(self.bridge_id, self.lost)
+        first, second = self._parties
+        self._keeper.keep(PART, self.bridge_id, {"key": self.key, "calls": [str(first.id), str(second.id)]})
         for call in self._parties:
             line = self._switchboard.line(call.id)
             if line is not None:
@@ -109,6 +129,7 @@ class Conversation:
     def lend(self, borrower: Borrower) -> None:
         self._borrower = borrower
         self._closed = True
+        self._keeper.drop(PART, self.bridge_id)
 
     def adopt(self, call: Call, missing: Collection[Call]) -> None:
         raise RuntimeError("a conversation without an owner is not given back: make a new one")
@@ -146,6 +167,7 @@ class Conversation:
         if self._closed:
             return
         self._closed = True
+        self._keeper.drop(PART, self.bridge_id)
         for call in self._parties:
             if not call.ending:
                 self._switchboard.hang_up(call)
@@ -156,3 +178,38 @@ class Conversation:
         channels = ",".join(call.channel_id for call in calls)
         uri = f"bridges/{self.bridge_id}/addChannel"
         return self._client.send("POST", uri, query={"channel": channels}, key=self.key)
+
+
+class KeptConversations:
+    """Puts conversations of another controller together again (``calls.recovery.Part``)."""
+
+    def __init__(
+        self, client: ari.Client, switchboard: Switchboard, bridges: Bridges, keeper: Keeper
+    ) -> None:
+        self._client = client
+        self._switchboard = switchboard
+        self._bridges = bridges
+        self._keeper = keeper
+
+    async def restore(self, found: Found) -> None:
+        """Those whose parties are both still there go on; a party that is alone is hung up with the others that
+        nobody claims."""
+        for bridge_id, kept in found.kept(PART).items():
+            calls = [self._switchboard.live(UUID(call_id)) for call_id in kept["calls"]]
+            first, second = calls[0], calls[1]
+            if first is None or second is None:
+                self._keeper.drop(PART, bridge_id)
+                continue
+            conversation = Conversation(
+                self._client,
+                self._switchboard,
+                self._bridges,
+                self._keeper,
+                bridge_id,
+                str(kept["key"]),
+                (first, second),
+            )
+            for call in (first, second):
+                self._switchboard.claim(call.id, conversation)
+            inside = set(found.bridges.get(bridge_id, {}).get("channels", ()))
+            conversation.begin([call for call in (first, second) if call.channel_id not in inside])

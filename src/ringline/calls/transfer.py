@@ -236,12 +236,14 @@ class Transfer:
         missing = [call for call in (one, other) if call not in self._inside]
         if owner is one or owner is other:
             self._home.adopt(other if owner is one else one, missing)
+            self._house.journal.touch(owner)
             return
         house = self._house
         Conversation(
             house.client,
             house.switchboard,
             house.bridges,
+            house.journal.live,
             self._home.bridge_id,
             self._home.key,
             (one, other),

@@ -7,6 +7,7 @@ what is played to the channel itself would be put behind the prompt that runs, o
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -26,6 +27,8 @@ MAX_TEXTS = 10
 """Texts that one call may have before it, the one that is being spoken included."""
 OPEN_SECONDS = 10.0
 """How long Asterisk may take to make the channel that whispers."""
+AGAIN_SECONDS = 0.3
+"""How long the hooks of a channel that whispered may take to go."""
 GRACE_SECONDS = 30.0
 """How much longer than its texts a whisper may last before it counts as lost."""
 _GONE = (404, 409, 412)
@@ -72,6 +75,7 @@ class Whispers:
         """Listen to Asterisk's events."""
         self._client.on_event("PlaybackFinished", self._on_playback_finished)
         self._client.on_event("ChannelDtmfReceived", self._on_digit)
+        self._client.on_event("ChannelLeftBridge", self._on_left_bridge)
         self._switchboard.watchers.append(self._call_ended)
 
     async def say(self, call: Call, prompt: Prompt, *, stop_on_digit: bool = False) -> None:
@@ -108,17 +112,20 @@ class Whispers:
         self._backgrounds.keep_floor(call, whisper.id)
         self._arm(whisper, OPEN_SECONDS)
         try:
-            await self._client.request(
-                "POST",
-                f"channels/{ari.quote(call.channel_id)}/snoop/{whisper.id}",
-                query={"spy": "none", "whisper": "out", "app": self._application, "appArgs": "talk"},
-                key=whisper.id,
-            )
+            await self._open(whisper)
         except ari.AriError as error:
             self._end(whisper)
             if error.status in _GONE:
                 raise FailedPrecondition("The call is just ending.", reason="CALL_STATE_INVALID") from error
             raise Unavailable("The media server did not take the text; try again shortly.") from error
+
+    def _open(self, whisper: Whisper) -> asyncio.Future[Any]:
+        return self._client.send(
+            "POST",
+            f"channels/{ari.quote(whisper.call.channel_id)}/snoop/{whisper.id}",
+            query={"spy": "none", "whisper": "out", "app": self._application, "appArgs": "talk"},
+            key=whisper.id,
+        )
 
     # what happens
 
@@ -149,6 +156,32 @@ class Whispers:
         for text in [text for text in whisper.texts.values() if text.stop_on_digit]:
             self._client.tell("DELETE", f"playbacks/{text.id}", key=whisper.id)
             self._said(whisper, text.id)
+
+    def _on_left_bridge(self, event: dict[str, Any]) -> None:
+        """Whatever snooped on a channel in a bridge is heard no more when it has left: begin anew with a new one."""
+        line = self._switchboard.line_on(event["channel"]["id"]) if self._by_call else None
+        whisper = None if line is None else self._by_call.get(line.call.id)
+        if whisper is None or whisper.call.ending:
+            return
+        texts = list(whisper.texts.values())
+        self._end(whisper)
+        again = Whisper(whisper.call)
+        again.texts = {text.id: text for text in texts}
+        self._by_call[again.call.id] = self._by_channel[again.id] = again
+        self._switchboard.auxiliary[again.id] = lambda event: self._heard(again, event)
+        self._backgrounds.keep_floor(again.call, again.id)
+        # the hooks of the old one are gone a moment after it
+        self._arm(again, AGAIN_SECONDS, self._reopen)
+
+    def _reopen(self, whisper: Whisper) -> None:
+        self._arm(whisper, OPEN_SECONDS)
+        request = self._open(whisper)
+        request.add_done_callback(lambda done: self._reopened(whisper, done))
+
+    def _reopened(self, whisper: Whisper, request: asyncio.Future[Any]) -> None:
+        if not request.cancelled() and request.exception() is not None:
+            log.warning("talk_lost", call_id=str(whisper.call.id), error=str(request.exception()))
+            self._end(whisper)
 
     def _call_ended(self, call: Call) -> None:
         whisper = self._by_call.get(call.id)
@@ -181,10 +214,10 @@ class Whispers:
             whisper, sum(text.prompt.duration_ms for text in whisper.texts.values()) / 1000 + GRACE_SECONDS
         )
 
-    def _arm(self, whisper: Whisper, seconds: float) -> None:
+    def _arm(self, whisper: Whisper, seconds: float, then: Callable[[Whisper], None] | None = None) -> None:
         if whisper.timer is not None:
             whisper.timer.cancel()
-        whisper.timer = asyncio.get_running_loop().call_later(seconds, self._expired, whisper)
+        whisper.timer = asyncio.get_running_loop().call_later(seconds, then or self._expired, whisper)
 
     def _expired(self, whisper: Whisper) -> None:
         log.warning("talk_lost", call_id=str(whisper.call.id), channel_id=whisper.id)

@@ -72,8 +72,22 @@ class FakeClient:
         return [uri for sent, uri, _, _ in self.sent if sent == method]
 
 
+class FakeLive:
+    """What would be kept for another controller."""
+
+    def __init__(self) -> None:
+        self.parts: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def keep(self, part: str, key: str, value: dict[str, Any]) -> None:
+        self.parts[part, key] = value
+
+    def drop(self, part: str, key: str) -> None:
+        self.parts.pop((part, key), None)
+
+
 class FakeJournal:
     def __init__(self) -> None:
+        self.live = FakeLive()
         self.touched: list[tuple[str, str]] = []
 
     def touch(self, call: Call) -> None:

@@ -125,6 +125,8 @@ async def test_in_a_native_bridge_asterisk_is_made_to_carry_the_sound_itself() -
         "POST hold",
         "POST moh",
     ]
+    desk.bridge("ChannelLeftBridge")
+    assert desk.asked() == ["POST variable TALK_DETECT(remove) ", "POST moh"]
 
 
 async def test_a_floor_is_there_while_somebody_whispers_and_nothing_else_sounds() -> None:

@@ -13,7 +13,8 @@ from ringline import ari
 from ringline.calls.background import Backgrounds
 from ringline.calls.call import Call
 from ringline.calls.control import Controls
-from ringline.calls.conversation import Conversation
+from ringline.calls.conversation import Conversation, KeptConversations
+from ringline.calls.recovery import Found
 from ringline.calls.states import Status
 from ringline.calls.transfer import House, Transfer, TransferStatus, TransferType
 from ringline.clock import SystemClock
@@ -70,6 +71,9 @@ class Exchange(Room):
         self.client.emit("ChannelHangupRequest", channel=channel(call), cause=cause)
         self.destroyed(call, cause)
 
+    def line(self, call: Call) -> Any:
+        return self.board.line(call.id)
+
     def dropped(self, call: Call) -> list[int]:
         uri = f"channels/{call.channel_id}"
         return [query["reason_code"] for asked, query in self.asked("DELETE", uri) if asked == uri]
@@ -119,6 +123,7 @@ class Exchange(Room):
         for uri in made:
             assert not self.bridges.known_bridge(uri.removeprefix("bridges/"))
         assert self.board.watchers == []
+        assert self.journal.live.parts == {}
 
 
 @pytest.fixture
@@ -332,6 +337,36 @@ async def test_transferred_again_and_again(exchange: Exchange) -> None:
     exchange.answer(fourth)
     assert exchange.together() == {second, fourth}
     exchange.hangs_up(second)
+    exchange.finish_all()
+    await settled()
+    exchange.all_gone()
+
+
+@pytest.mark.parametrize("alone", [False, True])
+async def test_a_conversation_goes_on_with_another_controller(exchange: Exchange, alone: bool) -> None:
+    exchange.transfer("attended", exchange.caller)
+    (target,) = exchange.targets
+    exchange.answer(target)
+    exchange.hang_up_caller()
+    await settled()
+    parts = {key: value for (_, key), value in exchange.journal.live.parts.items()}
+    ((bridge_id, kept),) = parts.items()
+    assert kept["calls"] == [str(exchange.callee.id), str(target.id)]
+    for call in (exchange.callee, target):
+        exchange.line(call).hooks = exchange.hooks
+    if alone:
+        exchange.hangs_up(target)
+    channels = [exchange.callee.channel_id, target.channel_id]
+    found = Found(bridges={bridge_id: {"channels": channels}}, parts={"conversations": parts})
+    client: Any = exchange.client
+    live: Any = exchange.journal.live
+    await KeptConversations(client, exchange.board, exchange.bridges, live).restore(found)
+    if alone:
+        assert exchange.journal.live.parts == {}
+        return
+    assert exchange.connections.conversation(target) is not None
+    exchange.hangs_up(exchange.callee)
+    assert exchange.dropped(target)
     exchange.finish_all()
     await settled()
     exchange.all_gone()
