@@ -293,7 +293,9 @@ class Controller:
             ),
             self.backgrounds,
             notes,
+            self.live_state,
         )
+        self.recovery.parts.append(self.streams)
         self.switchboard.watchers.append(self.streams.call_ended)
 
     def _make_transfers(self, clock: Clock) -> None:
@@ -393,6 +395,7 @@ class Controller:
         self._on_close("recovery", self.recovery.close)
         await self._begin("reconciler", self.reconciler.start, self.reconciler.close)
         await self._begin("manager", self.manager.start, self.manager.close)
+        self._warming = asyncio.create_task(self.relay.warm(), name="relay-warm")
         self._on_close("relay", self.relay.close)
         self._on_close("rtp-hosts", self.rtp_hosts.close)
         self._on_close("streams", self.streams.close)

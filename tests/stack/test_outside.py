@@ -217,6 +217,8 @@ async def test_a_conversation_goes_on_beside_a_stream(
                 "destinations": [{"type": "tel", "target": machine}],
             },
         },
+        sleep(1),
+        play(files.add("prompt.wav", encode(PROMPT, "wav"))),
         sleep(1.5),
         HANGUP,
     )
@@ -239,6 +241,9 @@ async def test_a_conversation_goes_on_beside_a_stream(
     assert strength(heard[-int(1.2 * RATE) : -int(0.2 * RATE)], BOT) > 0.8, "and the server again afterwards"
     assert strength(bot.sound, BOT) < 0.2
     assert float(np.abs(bot.sound).max()) > 0.1
+    assert find(bot.sound, PROMPT).peak > 0.7, (
+        "the server hears what the call hears after its conversation, too"
+    )
 
 
 async def test_rtp_goes_both_ways(product: Product, peer: RtpPeer, files: Files) -> None:

@@ -59,6 +59,11 @@ class Relay:
         alive = self._process is not None and self._process.returncode is None
         return self._process.pid if alive and self._process is not None else None
 
+    async def warm(self) -> None:
+        """Start the process ahead of need; a failure shows when it is needed."""
+        with contextlib.suppress(StreamFailed):
+            await self._running()
+
     async def open(self, stream_id: str, url: str, headers: dict[str, str], call_id: str, hear: Hear) -> None:
         await self._running()
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -88,6 +93,9 @@ class Relay:
         """End the process, and with it every stream."""
         self._closed = True
         self._hearing.clear()
+        async with self._starting:
+            # one that is being started is there to be ended
+            pass
         process, self._process = self._process, None
         if process is None:
             return

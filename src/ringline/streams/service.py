@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 MAX_PER_CALL: Final = 4
 MAX_PER_CUSTOMER: Final = 100
 MAX_STREAMS: Final = 500
+SETTLE_SECONDS: Final = 0.1
+"""How long a tap that is gone may still be attached to the call's channel."""
 ACTION: Final = "external_media_start"
 PART: Final = "streams"
 """Under which they are kept for another life of the controller."""
@@ -39,12 +41,26 @@ class Kept(Protocol):
     def drop(self, part: str, key: str) -> None: ...
 
 
+class Found(Protocol):
+    """What there is after a restart (``calls.recovery.Found``)."""
+
+    @property
+    def channels(self) -> Mapping[str, Any]: ...
+
+    @property
+    def bridges(self) -> Mapping[str, Any]: ...
+
+    def kept(self, part: str) -> dict[str, Any]: ...
+
+
 class Floors(Protocol):
     """Who has frames sent to a phone that hears nothing, so that a whisper is heard (``calls.background``)."""
 
     def keep_floor(self, call: Call, name: str) -> None: ...
 
     def drop_floor(self, call: Call, name: str) -> None: ...
+
+    def entered_bridge(self, channel_id: str) -> None: ...
 
 
 class RtpHosts:
@@ -83,13 +99,16 @@ class Streams:
         self._streams: dict[UUID, dict[UUID, Stream]] = {}
         self._customers: Counter[UUID] = Counter()
         self._opening: dict[UUID, asyncio.Task[None]] = {}
+        self._tapping: dict[UUID, asyncio.Task[None]] = {}
+        self._channels: dict[str, UUID] = {}
+        parts.client.on_event("ChannelLeftBridge", self._on_left_bridge)
 
     async def close(self) -> None:
         """Stop opening. What runs is left to whoever takes the calls over, and what is kept of it stays."""
         for streams in self._streams.values():
             for stream in streams.values():
                 stream.leave()
-        opening = list(self._opening.values())
+        opening = [*self._opening.values(), *self._tapping.values()]
         for task in opening:
             task.cancel()
         await asyncio.gather(*opening, return_exceptions=True)
@@ -140,7 +159,17 @@ class Streams:
         """The call has its final record (``Switchboard.watchers``)."""
         self.stop(call)
 
-    def restore(
+    async def restore(self, found: Found) -> None:
+        """Go on after another controller (``calls.recovery.Part``)."""
+        present = frozenset({*found.channels, *found.bridges})
+        # silence in place of the other party is worse than none
+        for name, bridge in found.bridges.items():
+            if not name.startswith("stream-"):
+                for channel_id in bridge.get("channels", ()):
+                    self._floors.entered_bridge(channel_id)
+        self.take_over(found.kept(PART), self._parts.channels.live, present)
+
+    def take_over(
         self,
         kept: Mapping[str, Any],
         calls: Callable[[UUID], Call | None],
@@ -157,7 +186,7 @@ class Streams:
             if call is None or call.ending:
                 self._drop(key)
                 continue
-            stream = Stream(self._parts, call, wanted, self._ended, UUID(record["name"]))
+            stream = Stream(self._parts, call, wanted, self._ended, UUID(record["name"]), record["turn"])
             if wanted.kind == "rtp" and {stream.tap, stream.media, stream.bridge} <= present:
                 stream.adopt()
                 self._add(stream)
@@ -196,17 +225,12 @@ class Streams:
     def _add(self, stream: Stream) -> None:
         call = stream.call
         self._streams.setdefault(call.id, {})[stream.wanted.id] = stream
+        self._channels[call.channel_id] = call.id
         if stream.heard_by_phone:
             self._floors.keep_floor(call, _floor(stream))
         self._customers[call.customer_id] += 1
         metrics.live.set(len(self))
-        if self._kept is not None:
-            record = {
-                "call_id": str(call.id),
-                "name": str(stream.name),
-                "wanted": stream.wanted.as_json(),
-            }
-            self._kept.keep(PART, str(stream.wanted.id), record)
+        self._keep(stream)
 
     def _remove(self, stream: Stream) -> None:
         call = stream.call
@@ -217,11 +241,44 @@ class Streams:
         self._floors.drop_floor(call, _floor(stream))
         if not streams:
             del self._streams[call.id]
+            del self._channels[call.channel_id]
         self._customers[call.customer_id] -= 1
         if self._customers[call.customer_id] <= 0:
             del self._customers[call.customer_id]
         metrics.live.set(len(self))
         self._drop(str(stream.wanted.id))
+
+    def _on_left_bridge(self, event: dict[str, Any]) -> None:
+        call_id = self._channels.get(event["channel"]["id"])
+        if call_id is not None and call_id not in self._tapping:
+            task = asyncio.create_task(self._tap_anew(call_id), name=f"tap-{call_id}")
+            self._tapping[call_id] = task
+            task.add_done_callback(lambda _: self._tapping.pop(call_id, None))
+
+    async def _tap_anew(self, call_id: UUID) -> None:
+        """Replace the taps of a call that has left a bridge.
+
+        After that Asterisk hands a channel's old listeners nothing of what it hears, mixes nothing of what they say
+        into prompts, and treats every new one alike as long as an old one is left: all go, then all come.
+        """
+        streams = [stream for stream in self.of(call_id) if stream.running]
+        await asyncio.gather(*(stream.untap() for stream in streams))
+        await asyncio.sleep(SETTLE_SECONDS)
+        for stream in streams:
+            if stream.running:
+                stream.retap()
+                self._keep(stream)
+
+    def _keep(self, stream: Stream) -> None:
+        if self._kept is None:
+            return
+        record = {
+            "call_id": str(stream.call.id),
+            "name": str(stream.name),
+            "turn": stream.turn,
+            "wanted": stream.wanted.as_json(),
+        }
+        self._kept.keep(PART, str(stream.wanted.id), record)
 
     def _drop(self, key: str) -> None:
         if self._kept is not None:

@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 START_SECONDS: Final = 15.0
 """For everything; connecting with the server has 5 s of it."""
+UNTAP_SECONDS: Final = 2.0
 _GONE = (404, 409, 412, 422)
 """What Asterisk answers where the channel or the bridge is gone already."""
 
@@ -36,6 +37,8 @@ class Channels(Protocol):
     """Who tells of channels that are no calls (``calls.switchboard.Switchboard``)."""
 
     auxiliary: dict[str, Callable[[Event], None]]
+
+    def live(self, call_id: UUID) -> Call | None: ...
 
 
 class Finder(Protocol):
@@ -67,13 +70,17 @@ class Stream:
         wanted: StreamWanted,
         ended: Callable[[Stream, str, str], None],
         name: UUID | None = None,
+        turn: int = 0,
     ) -> None:
-        """``name``: what its channels and its bridge are called by; a new one unless it is found again."""
+        """``name``: what its channels and its bridge are called by; a new one unless it is found again. ``turn``: how
+        often its tap was renewed.
+        """
         self.call = call
         self.wanted = wanted
         self.name = name or uuid4()
         self.bridge = bridge_name("stream", self.name)
-        self.tap, self.media = f"{self.bridge}-tap", f"{self.bridge}-media"
+        self.turn = turn
+        self.media = f"{self.bridge}-media"
         self.running = False
         self.closed = False
         self._parts = parts
@@ -87,6 +94,11 @@ class Stream:
     def heard_by_phone(self) -> bool:
         """Whether what the server says goes to the call's other side."""
         return self.wanted.speak in ("out", "both")
+
+    @property
+    def tap(self) -> str:
+        """The channel that hears the call and speaks into it."""
+        return f"{self.bridge}-tap{self.turn or ''}"
 
     async def open(self) -> None:
         """Bring everything up. Raises ``StreamFailed``, or ``LegGone``; what was made is gone then."""
@@ -108,6 +120,33 @@ class Stream:
         self._own()
         self._parts.bridges.joined(self.bridge)
         self.running = True
+
+    async def untap(self) -> None:
+        """Take the tap off the call; returns when it is gone, or is not going to tell."""
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def hear(event: Event) -> None:
+            if event["type"] != "StasisStart" and not gone.done():
+                gone.set_result(None)
+
+        old = self.tap
+        self._parts.channels.auxiliary[old] = hear
+        self._tell("DELETE", f"channels/{old}")
+        try:
+            async with asyncio.timeout(UNTAP_SECONDS):
+                await gone
+        except TimeoutError:
+            log.warning("tap_not_gone", call_id=self._key, channel_id=old)
+        finally:
+            self._parts.channels.auxiliary.pop(old, None)
+
+    def retap(self) -> None:
+        """Tap the call again, through a new channel."""
+        if not self.running:
+            return
+        self.turn += 1
+        self._parts.channels.auxiliary[self.tap] = self._hear
+        self._ask_tap().add_done_callback(self._tapped)
 
     def leave(self) -> None:
         """Another controller takes it over: whatever ends from now on is not for this one to see."""
@@ -206,6 +245,8 @@ class Stream:
             arrival = self._arrivals.get(channel)
             if arrival is not None and not arrival.done():
                 arrival.set_result(None)
+            elif self.running:
+                self._send("POST", f"bridges/{self.bridge}/addChannel", query={"channel": channel})
             return
         if channel == self.tap:
             self._over("", "")
@@ -214,6 +255,11 @@ class Stream:
         elif self._relayed:
             # the WebSocket ended, and the relay is about to say how
             asyncio.get_running_loop().call_later(1.0, self._over, "", "")
+
+    def _tapped(self, request: asyncio.Future[Any]) -> None:
+        error = None if request.cancelled() else request.exception()
+        if error is not None and not isinstance(error, ari.NotFound):
+            self._over("EXTERNAL_MEDIA_LOST", f"Asterisk refused to listen to the call again: {error}")
 
     def _relay_ended(self, report: Report) -> None:
         reason = report.get("reason") or ""

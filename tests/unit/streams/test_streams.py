@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -60,6 +60,10 @@ class Finder:
 class Switchboard:
     def __init__(self) -> None:
         self.auxiliary: dict[str, Callable[[dict[str, Any]], None]] = {}
+        self.calls: dict[UUID, Call] = {}
+
+    def live(self, call_id: UUID) -> Call | None:
+        return self.calls.get(call_id)
 
 
 class Kept:
@@ -77,12 +81,16 @@ class Kept:
 class Floors:
     def __init__(self) -> None:
         self.kept: set[str] = set()
+        self.bridged: set[str] = set()
 
     def keep_floor(self, call: Call, name: str) -> None:
         self.kept.add(name)
 
     def drop_floor(self, call: Call, name: str) -> None:
         self.kept.discard(name)
+
+    def entered_bridge(self, channel_id: str) -> None:
+        self.bridged.add(channel_id)
 
 
 class House:
@@ -158,6 +166,8 @@ class House:
             *self.kept.records,
             *self.streams._customers,
             *self.streams._opening,
+            *self.streams._tapping,
+            *self.streams._channels,
             *({one for one, _ in self.relays.opened} - {*self.relays.ended}),
             *([self.streams] if len(self.streams) else []),
         ]
@@ -341,6 +351,46 @@ async def test_the_tap_or_the_bridge_is_lost(house: House) -> None:
     assert house.left() == []
 
 
+async def test_a_call_that_leaves_a_bridge_is_tapped_anew_when_all_old_taps_are_gone(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "SETTLE_SECONDS", 0.0)
+    streams = [await house.started(), await house.started(rtp(listen="in"))]
+    old, before = [stream.tap for stream in streams], len(house.client.sent)
+    house.client.emit("ChannelLeftBridge", channel={"id": "somebody else's"})
+    await house.settle()
+    assert len(house.client.sent) == before
+    house.client.emit("ChannelLeftBridge", channel={"id": house.call.channel_id})
+    house.client.emit("ChannelLeftBridge", channel={"id": house.call.channel_id})
+    await house.settle()
+    house.event("StasisEnd", old[0])
+    await house.settle()
+    deletes = [("DELETE", f"channels/{tap}") for tap in old]
+    assert [entry[:2] for entry in house.client.sent[before:]] == deletes
+    house.event("StasisEnd", old[1])
+    await house.settle()
+    new = [stream.tap for stream in streams]
+    assert not set(new) & set(old)
+    snoops = [("POST", f"channels/simulated/snoop/{tap}") for tap in new]
+    assert [entry[:2] for entry in house.client.sent[before:]] == [*deletes, *snoops]
+    for stream in streams:
+        house.event("StasisStart", stream.tap)
+        assert house.client.sent[-1][1:3] == (f"bridges/{stream.bridge}/addChannel", {"channel": stream.tap})
+    assert all(stream.running for stream in streams)
+    house.streams.stop(house.call)
+    assert house.left() == []
+
+
+async def test_a_call_that_ends_while_it_is_tapped_anew_leaves_nothing(house: House) -> None:
+    await house.started()
+    house.client.emit("ChannelLeftBridge", channel={"id": house.call.channel_id})
+    await house.settle()
+    house.call.end(16, house.clock.now())
+    house.streams.call_ended(house.call)
+    await house.streams.close()
+    assert house.left() == []
+
+
 async def test_so_many_and_no_more(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(service.MAX_PER_CALL):
         await house.started()
@@ -381,8 +431,10 @@ def live(call: Call) -> Callable[[UUID], Call | None]:
 
 async def test_rtp_goes_on_untouched_after_a_restart(house: House) -> None:
     stream = await house.started(rtp())
+    stream.retap()
+    house.streams._keep(stream)
     new = heir(house)
-    new.streams.restore(
+    new.streams.take_over(
         house.kept.records, live(house.call), frozenset({stream.tap, stream.media, stream.bridge, "other"})
     )
     await new.settle()
@@ -405,7 +457,7 @@ async def test_rtp_goes_on_untouched_after_a_restart(house: House) -> None:
 async def test_what_did_not_survive_is_begun_again(house: House, kind: str) -> None:
     stream = await house.started(websocket() if kind == "websocket" else rtp())
     new = heir(house)
-    new.streams.restore(house.kept.records, live(house.call), frozenset({stream.tap}))
+    new.streams.take_over(house.kept.records, live(house.call), frozenset({stream.tap}))
     await new.settle()
     again = asyncio.create_task(new.streams.start(house.call, stream.wanted))
     await new.settle()
@@ -423,15 +475,36 @@ async def test_what_did_not_survive_is_begun_again(house: House, kind: str) -> N
 async def test_streams_of_calls_that_ended_in_the_gap_are_forgotten(house: House) -> None:
     stream = await house.started()
     new = heir(house)
-    new.streams.restore(house.kept.records, lambda _: None, frozenset({stream.tap}))
+    new.streams.take_over(house.kept.records, lambda _: None, frozenset({stream.tap}))
     assert new.left() == []
+
+
+async def test_a_call_that_is_in_a_conversation_after_a_restart_is_not_silenced(house: House) -> None:
+    stream = await house.started(rtp())
+    new = heir(house)
+
+    class Found:
+        channels: Mapping[str, Any] = {stream.tap: {}, stream.media: {}}
+        bridges: Mapping[str, Any] = {
+            stream.bridge: {"channels": [stream.tap, stream.media]},
+            "connect-1": {"channels": [house.call.channel_id, "call-other"]},
+        }
+
+        def kept(self, part: str) -> dict[str, Any]:
+            return dict(house.kept.records)
+
+    new.board.calls = {house.call.id: house.call}
+    await new.streams.restore(Found())
+    assert new.floors.bridged == {house.call.channel_id, "call-other"}
+    assert [one.running for one in new.streams.of(house.call.id)] == [True]
+    assert new.client.sent == []
 
 
 async def test_one_that_cannot_be_begun_again_is_noted(house: House) -> None:
     await house.started()
     new = heir(house)
     new.relays.refuse = StreamFailed("EXTERNAL_MEDIA_FAILED", "does not accept the connection")
-    new.streams.restore(house.kept.records, live(house.call), frozenset())
+    new.streams.take_over(house.kept.records, live(house.call), frozenset())
     await new.settle()
     assert [failure.reason for failure in house.call.failures] == ["EXTERNAL_MEDIA_FAILED"]
     assert new.left() == []
