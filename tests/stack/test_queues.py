@@ -12,6 +12,7 @@ import pytest
 
 from tests.stack.audio import RATE, chirp, encode, find, read_wav
 from tests.stack.conftest import Api, AsteriskView
+from tests.stack.containers import Containers
 from tests.stack.files import Files
 from tests.stack.product import HANGUP, Json, Product, eventually, number, play, sleep
 
@@ -350,3 +351,100 @@ async def test_an_unknown_queue_ends_the_flow(product: Product) -> None:
     call = await product.place(number("1234"), join({"id": str(uuid4())}), sleep(60))
     record = await product.ended(call)
     assert [failure["reason"] for failure in record["failures"]] == ["QUEUE_NOT_FOUND"]
+
+
+async def crash(containers: Containers) -> None:
+    """Kill the controller and wait until its successor serves."""
+    started, _ = await containers.life("controller")
+    await containers.signal("controller", "KILL")
+
+    async def again() -> bool:
+        return (await containers.life("controller"))[0] != started
+
+    await eventually(again, "the controller was started again", within=60)
+    await containers.healthy("controller")
+
+
+async def test_a_crash_while_callers_wait(desk: Desk, product: Product, containers: Containers) -> None:
+    caller = number("1234")
+    queue = await desk.queue()
+    agent = await desk.agent(number("1234"), status="offline")
+    first, second = await desk.join(queue, caller), await desk.join(queue, number("1234"))
+    before = await desk.queuecall(first)
+    await crash(containers)
+
+    async def back() -> bool:
+        shown = await desk.api.get(f"/v1.0/queues/{queue['id']}")
+        return len(shown["wait_queuecall_ids"]) == 2
+
+    await eventually(back, "both wait again", within=30)
+    after = await desk.queuecall(first)
+    assert (after["id"], after["status"], after["tm_create"]) == (
+        before["id"],
+        "waiting",
+        before["tm_create"],
+    )
+    await asyncio.sleep(3)
+    await desk.set_status(agent, "available")
+    record = await desk.reached(first, "service")
+    assert record["service_agent_id"] == agent["id"]
+    assert (await desk.queuecall(second))["status"] == "waiting", "they kept their places"
+    for call in (first, second):
+        await product.hang_up(call)
+        await product.ended(call)
+    heard = read_wav(product.recording(await product.line(caller)))
+    assert find(heard, WAITING).peak > 0.9
+
+
+async def test_a_crash_while_an_agent_rings(desk: Desk, product: Product, containers: Containers) -> None:
+    queue, agent = await desk.queue(), await desk.agent(number("0002"))
+    call = await desk.join(queue, number("1234"))
+    await desk.reached(call, "connecting")
+    (leg,) = await eventually(lambda: desk.legs(call), "the agent is rung")
+    await product.reached(leg, "ringing")
+    await crash(containers)
+    await eventually(lambda: _is(desk, agent, "ringing"), "the agent still rings", within=30)
+    assert [one["id"] for one in await desk.legs(call)] == [leg["id"]], "it is not rung anew"
+    await product.hang_up(call)
+    await product.ended(call)
+    assert (await product.ended(leg))["hangup_reason"] == "cancel"
+    assert (await desk.queuecall(call))["end_reason"] == "caller_hangup"
+    await eventually(lambda: _is(desk, agent, "available"), "the agent is free again")
+
+
+async def test_a_crash_during_a_conversation(desk: Desk, product: Product, containers: Containers) -> None:
+    caller, phone = number("0012"), number("1234")
+    queue = await desk.queue(service_timeout=40_000)
+    agent = await desk.agent(phone)
+    call = await desk.join(queue, caller)
+    before = await desk.reached(call, "service")
+    await crash(containers)
+    await eventually(lambda: _is(desk, agent, "busy"), "the agent is busy", within=30)
+    after = await desk.queuecall(call)
+    assert (after["id"], after["status"], after["tm_service"]) == (
+        before["id"],
+        "service",
+        before["tm_service"],
+    )
+    (leg,) = await desk.legs(call)
+    assert leg["status"] == "progressing"
+    record = await desk.reached(call, "done", within=60)
+    assert record["end_reason"] == "service_timeout"
+    assert 39_000 < record["duration_service"] < 43_000, "the deadline counts from the answer"
+    await product.ended(call)
+    assert find(read_wav(product.recording(await product.line(caller))), AFTER).peak > 0.9
+    assert await desk.status(agent) == "available"
+
+
+async def test_a_caller_who_hangs_up_in_the_gap(desk: Desk, product: Product, containers: Containers) -> None:
+    queue = await desk.queue()
+    agent = await desk.agent(number("1234"))
+    call = await desk.join(queue, number("0007"), then=False)
+    await crash(containers)
+    await product.ended(call)
+
+    async def over() -> bool:
+        return (await desk.queuecall(call))["status"] in ("done", "abandoned")
+
+    await eventually(over, "the queuecall has its end", within=40)
+    await eventually(lambda: _is(desk, agent, "available"), "the agent is free", within=30)

@@ -17,9 +17,9 @@ from uuid import UUID
 import structlog
 
 from ringline.calls.ari_leg import AriLeg
-from ringline.calls.call import Call
-from ringline.calls.connection import MAX_CHAINED, Comfort, Connection, Connections
+from ringline.calls.connection import MAX_CHAINED, NOTE, Comfort, Connection, Connections
 from ringline.calls.leg import LegError, LegGone
+from ringline.calls.leg import Notes as KeptNotes
 from ringline.calls.ordering import Order, Ordering
 from ringline.calls.states import Direction
 from ringline.calls.switchboard import Switchboard
@@ -38,6 +38,7 @@ REST_SECONDS = 15.0
 """How long an agent who did not answer is left alone."""
 WRAP_UP_SECONDS = 1.0
 """How long an agent is left alone after a conversation: its telephone is to be back on the hook."""
+_TURN = "turn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Floor:
     presence: Presence
     clock: Clock
     ringback: Callable[[AriLeg], Comfort]
+    agent: Callable[[UUID], Agent | None]
     changed: Callable[[Queuecall], None]
     enter: Callable[[Attendance], None]
     leave: Callable[[Attendance], None]
@@ -65,7 +67,10 @@ class Floor:
 
 
 class Notes(Protocol):
-    """Who is told of an attendance on behalf of its flow."""
+    """Who is told of an attendance on behalf of its flow. ``progress`` keeps what a restart needs."""
+
+    @property
+    def progress(self) -> KeptNotes: ...
 
     def placed(self, place: int) -> None:
         """The caller's place in the line, from 1; 0 for one who does not wait."""
@@ -81,6 +86,8 @@ class Attendance:
         self.leg = leg
         self.notes = notes
         self.left = asyncio.Event()
+        self._resumed = False
+        self._agent_id = record.service_agent_id
         self._floor = floor
         self._ringback = floor.ringback(leg)
         self._over: asyncio.Future[Left] = asyncio.get_running_loop().create_future()
@@ -96,9 +103,14 @@ class Attendance:
         """
         try:
             self._advance(Status.WAITING)
-            self._arm(self.record.timeout_wait, EndReason.WAIT_TIMEOUT)
-            self._waiting = asyncio.create_task(self._listen(listen), name=f"queue-wait-{self.record.id}")
+            if self.record.status is Status.SERVICE:
+                self._arm(self.record.timeout_service, EndReason.SERVICE_TIMEOUT)
+            else:
+                self._arm(self.record.timeout_wait, EndReason.WAIT_TIMEOUT)
+                self._waiting = asyncio.create_task(self._listen(listen), name=f"queue-wait-{self.record.id}")
             self._floor.enter(self)
+            if self.record.status is not Status.WAITING:
+                self._go_on()
             return await self._over
         finally:
             await self._leave()
@@ -114,12 +126,23 @@ class Attendance:
         if self._over.done() or not self._advance(Status.CONNECTING, agent_id=agent.id):
             self._floor.presence.release(agent.id, self.record.id)
             return
+        self._agent_id = agent.id
         self._offer = asyncio.create_task(self._ring(agent), name=f"queue-ring-{self.record.id}")
 
     def queue_gone(self) -> None:
         self.finish(EndReason.QUEUE_DELETED)
 
     # steps
+
+    def _go_on(self) -> None:
+        """Another life of the controller left an agent who rings or talks: the caller keeps that one."""
+        self._resumed = True
+        agent_id = self._agent_id
+        busy = self.record.status is Status.SERVICE
+        self._floor.presence.engage(agent_id, self.record.id, Engagement.BUSY if busy else Engagement.RINGING)
+        # one who was deleted since is not rung anywhere else
+        agent = self._floor.agent(agent_id) or Agent(agent_id, self.record.customer_id, "", 0)
+        self._offer = asyncio.create_task(self._ring(agent), name=f"queue-ring-{self.record.id}")
 
     async def _listen(self, listen: Callable[[], Awaitable[Any]]) -> None:
         try:
@@ -140,10 +163,7 @@ class Attendance:
         """Ring one agent and, where it answers, stay until the conversation is over."""
         answered, rest = False, 0.0
         try:
-            for addresses in _turns(agent):
-                answered = await self._try(agent, addresses)
-                if answered:
-                    break
+            answered = await self._take_turns(agent)
             rest = WRAP_UP_SECONDS if answered else REST_SECONDS
         except asyncio.CancelledError:
             rest = WRAP_UP_SECONDS if self.record.tm_service else 0.0
@@ -181,24 +201,45 @@ class Attendance:
             self.finish(EndReason.FAILED)
         return served
 
-    async def _try(self, agent: Agent, addresses: Iterable[Address]) -> bool:
-        """Ring addresses at once. Whether one was answered, once the conversation is over."""
-        comfort = _WaitFlow(lambda: self._answered(agent, connection))
+    async def _take_turns(self, agent: Agent) -> bool:
+        """Ring what is to ring at once, one after another, until somebody answers."""
+        turns = _turns(agent)
+        first, resumed = 0, self._resumed
+        self._resumed = False
+        if resumed:
+            first = int(self.notes.progress.get(_TURN, 0))
+            if await self._try(agent, (), resumed=True):
+                return True
+            first += 1
+        for turn in range(first, len(turns)):
+            self.notes.progress.keep(**{_TURN: turn, NOTE: None})
+            if await self._try(agent, turns[turn]):
+                return True
+        return False
+
+    async def _try(self, agent: Agent, addresses: Iterable[Address], *, resumed: bool = False) -> bool:
+        """Ring addresses at once. Whether one was answered, once the conversation is over.
+
+        ``resumed``: go on with what another life of the controller rang.
+        """
         if len(self.leg.call.chained_call_ids) >= MAX_CHAINED:
             raise LegError("TOO_MANY_CALLS", f"a call can have {MAX_CHAINED} legs at most")
-        connection = self._floor.connections.open(self.leg, comfort=comfort)
+        comfort = _WaitFlow(lambda: self._answered(agent, connection))
+        connection = self._floor.connections.open(self.leg, comfort=comfort, notes=self.notes.progress)
         comfort.connection = connection
-        placed: list[Call] = []
+        loop = asyncio.get_running_loop()
+        if resumed and not connection.under_way:
+            return False
         steps = [
-            _kept(self._floor.connections.place(self.leg.call, order, connection), placed)
+            self._floor.connections.place(self.leg.call, order, connection)
             for order in self._orders(addresses)
         ]
-        if not steps:
+        if not steps and not resumed:
             return False
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(RING_SECONDS, self._give_up, connection, placed)
+        timer = loop.call_later(RING_SECONDS, self._give_up, connection)
         try:
-            return (await connection.run(steps)).answered
+            ended = await (connection.resume() if resumed else connection.run(steps))
+            return ended.answered
         finally:
             timer.cancel()
 
@@ -219,10 +260,13 @@ class Attendance:
             raise faults[0]
         return orders
 
-    def _give_up(self, connection: Connection, placed: list[Call]) -> None:
+    def _give_up(self, connection: Connection) -> None:
         """Nobody answered in time: end the legs, and with them the try."""
-        if connection.winner is None:
-            for call in placed:
+        if connection.winner is not None or self.record.status is Status.SERVICE:
+            return
+        for text in (self.notes.progress.get(NOTE) or {}).get("legs", ()):
+            call = self._floor.switchboard.live(UUID(text))
+            if call is not None:
                 self._floor.switchboard.hang_up(call)
 
     def _answered(self, agent: Agent, connection: Connection) -> None:
@@ -287,6 +331,8 @@ class Attendance:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # a task that was cancelled before its first step has released nobody
+        self._floor.presence.release(self._agent_id, self.record.id)
         self.left.set()
         log.info(
             "queue_left",
@@ -321,12 +367,3 @@ def _turns(agent: Agent) -> list[tuple[Address, ...]]:
     if agent.ring_method == "linear":
         return [(address,) for address in agent.addresses]
     return [agent.addresses]
-
-
-def _kept(place: Callable[[], Call], placed: list[Call]) -> Callable[[], Call]:
-    def step() -> Call:
-        call = place()
-        placed.append(call)
-        return call
-
-    return step

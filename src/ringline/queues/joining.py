@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
@@ -20,7 +21,7 @@ from ringline.calls.states import Direction
 from ringline.calls.switchboard import Switchboard
 from ringline.clock import Clock
 from ringline.customers import AgentDirectory, Engagement, Presence
-from ringline.errors import NotFound, ResourceExhausted
+from ringline.errors import NotFound, ResourceExhausted, RinglineError
 from ringline.flows.actions import Context
 from ringline.flows.engine import Result
 from ringline.flows.snapshot import RawAction
@@ -36,8 +37,10 @@ log = structlog.get_logger(__name__)
 
 MAX_LINE: Final = 10_000
 """Callers in one queue."""
-CLAIM_SECONDS: Final = 20.0
-"""How long after a start callers of the life before may come back to their place."""
+RECOVERY_SECONDS: Final = 90.0
+"""How long a start may take until flows of the life before go on."""
+CLAIM_SECONDS: Final = 5.0
+"""How long after that their callers may come back to their place."""
 KICK_SECONDS: Final = 2.0
 _RECORD: Final = TypeAdapter(Queuecall)
 _NOTE: Final = "queuecall"
@@ -77,7 +80,9 @@ class QueueJoining:
         )
         self._live: dict[UUID, Attendance] = {}
         self._unclaimed: dict[UUID, Queuecall] = {}
-        self._claim_timer: asyncio.TimerHandle | None = None
+        self._claiming: asyncio.Task[None] | None = None
+        self.recovered: asyncio.Event | None = None
+        """Set once the flows of the life before go on (``calls.recovery``); ``None``: at once."""
         self._floor = Floor(
             connections=connections,
             ordering=ordering,
@@ -85,6 +90,7 @@ class QueueJoining:
             presence=presence,
             clock=clock,
             ringback=ringback,
+            agent=agents.by_id,
             changed=self._changed,
             enter=self._enter,
             leave=self._leave,
@@ -104,14 +110,14 @@ class QueueJoining:
                 self._presence.engage(
                     record.service_agent_id, record.id, Engagement.BUSY if busy else Engagement.RINGING
                 )
-        if self._unclaimed:
-            loop = asyncio.get_running_loop()
-            self._claim_timer = loop.call_later(CLAIM_SECONDS, self._end_unclaimed)
         await self._behind.start()
+        if self._unclaimed:
+            self._claiming = asyncio.create_task(self._end_unclaimed(), name="queue-claims")
 
     async def close(self) -> None:
-        if self._claim_timer is not None:
-            self._claim_timer.cancel()
+        if self._claiming is not None:
+            self._claiming.cancel()
+            await asyncio.gather(self._claiming, return_exceptions=True)
         self.dispatcher.close()
         await self._behind.close()
 
@@ -127,6 +133,8 @@ class QueueJoining:
             raise LegGone
         record = self._resumed(context)
         queue = self._queues.by_id(queue_id)
+        if record is not None and record.ended:
+            return None
         if record is None:
             if queue is None or queue.customer_id != call.customer_id:
                 raise NotFound(f"there is no queue {queue_id}", reason="QUEUE_NOT_FOUND")
@@ -141,7 +149,8 @@ class QueueJoining:
                 "voipbin.queue.name": queue.name,
                 "voipbin.queue.detail": queue.detail,
             }
-        await context.leg.answer()
+        if record.status is Status.INITIATING:
+            await context.leg.answer()
         attendance = Attendance(record, leg, self._floor, _Notes(context))
         assert context.meanwhile is not None  # noqa: S101 - the action has looked
         left = await attendance.run(partial(context.meanwhile, actions))
@@ -207,9 +216,14 @@ class QueueJoining:
             return queue.wait_actions
         try:
             return await self._flows.actions(queue.customer_id, queue.wait_flow_id)
-        except NotFound:
-            # the flow was deleted since; the caller hears ringing
-            log.warning("wait_flow_missing", queue_id=str(queue.id), flow_id=str(queue.wait_flow_id))
+        except RinglineError as error:
+            # it was deleted since, or the database is away: the caller hears ringing, and waits all the same
+            log.warning(
+                "wait_flow_missing",
+                queue_id=str(queue.id),
+                flow_id=str(queue.wait_flow_id),
+                why=error.message,
+            )
             return []
 
     def _changed(self, record: Queuecall) -> None:
@@ -234,14 +248,19 @@ class QueueJoining:
             place += waits
             self._live[caller.record.id].notes.placed(place if waits else 0)
 
-    def _end_unclaimed(self) -> None:
+    async def _end_unclaimed(self) -> None:
         """Callers who did not come back after a restart have hung up meanwhile."""
+        if self.recovered is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RECOVERY_SECONDS):
+                    await self.recovered.wait()
+        await asyncio.sleep(CLAIM_SECONDS)
         unclaimed, self._unclaimed = self._unclaimed, {}
         for record in unclaimed.values():
+            agent_id = record.service_agent_id
             record.end(EndReason.CALLER_HANGUP, self._clock.now())
             self._behind.touch(record)
-            if record.service_agent_id != ZERO:
-                self._presence.release(record.service_agent_id, record.id)
+            self._presence.release(agent_id, record.id)
         log.info("queuecalls_ended_in_the_gap", queuecalls=len(unclaimed))
 
 
@@ -250,7 +269,7 @@ class _Notes:
 
     def __init__(self, context: Context) -> None:
         self._variables = context.state.variables
-        self._progress = context.progress
+        self.progress = context.progress
 
     def placed(self, place: int) -> None:
         self._variables["voipbin.queuecall.position"] = str(place)
@@ -268,5 +287,4 @@ class _Notes:
                 "voipbin.queuecall.service_agent_id": str(record.service_agent_id),
             }
         )
-        if not record.ended:
-            self._progress.keep(**{_NOTE: _RECORD.dump_python(record, mode="json")})
+        self.progress.keep(**{_NOTE: _RECORD.dump_python(record, mode="json")})

@@ -31,9 +31,24 @@ from tests.unit.calls.test_connection import Room, settled
 ONE, TWO = "+15550000001", "+15550000002"
 
 
+class Kept:
+    """An action's notes (``flows.progress.Progress``)."""
+
+    def __init__(self) -> None:
+        self.resumed = False
+        self.kept: dict[str, Any] = {}
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self.kept.get(name, default)
+
+    def keep(self, **notes: Any) -> None:
+        self.kept.update(notes)
+
+
 class Notes:
     def __init__(self) -> None:
         self.states: list[str] = []
+        self.progress = Kept()
 
     def placed(self, place: int) -> None:
         pass
@@ -60,6 +75,7 @@ class Hall(Room):
             presence=self.presence,
             clock=SystemClock(),
             ringback=lambda leg: Ringback(self.client, leg),  # type: ignore[arg-type]
+            agent=lambda agent_id: next((one for one in self.agents if one.id == agent_id), None),
             changed=lambda record: None,
             enter=self.dispatcher.enter,
             leave=self.dispatcher.leave,
@@ -343,6 +359,20 @@ async def test_a_customer_who_may_not_call(hall: Hall) -> None:
     assert hall.free(agent)
     hall.attendance.finish(EndReason.KICKED)
     await hall.left()
+
+
+async def test_a_caller_who_is_gone_before_the_ringing_began(hall: Hall) -> None:
+    await hall.join()
+    agent = hall.agent(ONE)
+    while not hall.dispatcher._round:
+        await asyncio.sleep(0)
+    hall.dispatcher._dispatch()
+    assert not hall.free(agent)
+    assert hall.flow.task is not None
+    hall.flow.task.cancel()
+    await asyncio.gather(hall.flow.task, return_exceptions=True)
+    await settled()
+    hall.over()
 
 
 @pytest.mark.parametrize("seed", range(40))
