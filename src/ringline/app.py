@@ -220,10 +220,10 @@ class Controller:
             self.switchboard,
             clock,
             partial(Ringback, self.ari),
+            recovered=self.recovery.done,
         )
         self._make_outside(settings, FailureNotes(clock, self.journal.touch))
         self._make_conferences(clock)
-        self.joining.recovered = self.recovery.done
         self.flows.services = Services(
             calls=FlowCalls(self.definitions, self.flows, self.calls),
             fetches=Fetcher(self.exchanges, self.media.check_language, self.check_url),

@@ -67,7 +67,10 @@ class QueueJoining:
         switchboard: Switchboard,
         clock: Clock,
         ringback: Callable[[AriLeg], Comfort],
+        *,
+        recovered: asyncio.Event | None = None,
     ) -> None:
+        """``recovered`` is set once the flows of the life before go on (``calls.recovery``); ``None``: at once."""
         self._database = database
         self._queues = queues
         self._presence = presence
@@ -81,8 +84,7 @@ class QueueJoining:
         self._live: dict[UUID, Attendance] = {}
         self._unclaimed: dict[UUID, Queuecall] = {}
         self._claiming: asyncio.Task[None] | None = None
-        self.recovered: asyncio.Event | None = None
-        """Set once the flows of the life before go on (``calls.recovery``); ``None``: at once."""
+        self._recovered = recovered
         self._floor = Floor(
             connections=connections,
             ordering=ordering,
@@ -250,10 +252,10 @@ class QueueJoining:
 
     async def _end_unclaimed(self) -> None:
         """Callers who did not come back after a restart have hung up meanwhile."""
-        if self.recovered is not None:
+        if self._recovered is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RECOVERY_SECONDS):
-                    await self.recovered.wait()
+                    await self._recovered.wait()
         await asyncio.sleep(CLAIM_SECONDS)
         unclaimed, self._unclaimed = self._unclaimed, {}
         for record in unclaimed.values():
