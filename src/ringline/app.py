@@ -358,6 +358,7 @@ class Controller:
         self.recordings.start_flow = self.flows.start_detached
         self.switchboard.recorder = self.recordings
         self.switchboard.detector = self.detector
+        self.recovery.parts.append(self.recordings)
 
     async def start(self) -> None:
         """Start every part; what was started is stopped again by ``close`` even when a later one fails."""

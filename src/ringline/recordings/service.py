@@ -20,6 +20,7 @@ from ringline.calls.call import ZERO, Call
 from ringline.calls.journal import Journal
 from ringline.calls.leg import LegGone
 from ringline.calls.recording import Recorded, RecordingWanted
+from ringline.calls.recovery import Found
 from ringline.calls.switchboard import Switchboard
 from ringline.clock import Clock
 from ringline.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unavailable
@@ -99,13 +100,14 @@ class RecordingService:
     # life
 
     async def start(self) -> None:
-        """Listen, and take over what another life of the controller left. Call it before Asterisk is connected."""
+        """Listen, and load what another life of the controller left. Call it before Asterisk is connected."""
         await self.files.start()
         await self._behind.start()
         handlers: dict[str, Callable[[dict[str, Any]], None]] = {
             "RecordingFinished": self._on_finished,
             "RecordingFailed": self._on_failed,
             "ChannelDtmfReceived": self._on_key,
+            "BridgeDestroyed": self._on_bridge_destroyed,
             "ChannelLeftBridge": self._on_left_bridge,
             "ChannelTalkingStarted": lambda event: self._on_talking(event, begun=True),
             "ChannelTalkingFinished": lambda event: self._on_talking(event, begun=False),
@@ -113,7 +115,7 @@ class RecordingService:
         self._subscriptions = [self._client.on_event(name, handler) for name, handler in handlers.items()]
         self._subscriptions.append(self._client.on_state(self._on_state))
         self._switchboard.watchers.append(self._call_ended)
-        await self._restore()
+        await self._load()
 
     async def close(self) -> None:
         for subscription in self._subscriptions:
@@ -498,6 +500,13 @@ class RecordingService:
             if tape.recording.end_of_key != "none" and tape.subject == channel:
                 tape.key_pressed(event["digit"])
 
+    def _on_bridge_destroyed(self, event: dict[str, Any]) -> None:
+        """Asterisk says of a bridge that is gone not even that its recording has ended."""
+        bridge = event["bridge"]["id"]
+        for tape in list(self._tapes.values()):
+            if tape.subject == bridge:
+                tape.subject_gone()
+
     def _on_left_bridge(self, event: dict[str, Any]) -> None:
         channel = event["channel"]["id"]
         for tape in list(self._tapes.values()):
@@ -519,7 +528,7 @@ class RecordingService:
             tape.subject_gone()
 
     def _on_state(self, state: ari.State, _detail: str) -> None:
-        if state in {ari.State.CONNECTED, ari.State.GAP} and self._tapes:
+        if state is ari.State.GAP and self._tapes:
             self._spawn(self.check_all(), "recordings-check")
 
     # other lives
@@ -545,7 +554,15 @@ class RecordingService:
         self._tell(recording)
         return recording
 
-    async def _restore(self) -> None:
+    async def restore(self, found: Found) -> None:
+        """Calls are there again (``calls.recovery.Part``): see which recordings go on, and which have ended."""
+        await self.check_all()
+        for call in self._switchboard.calls():
+            if call.recording_id != ZERO and call.id not in self._by_reference:
+                call.recording_id = ZERO
+                self._journal.touch(call)
+
+    async def _load(self) -> None:
         async with self._database.connect() as connection:
             rows = await store.unfinished(connection)
         for row in rows:

@@ -33,6 +33,7 @@ START_SECONDS = 5.0
 CHECK_SECONDS = 2.0
 """How long the end of a recording may take to be reported once it is due."""
 DROP_SECONDS = 1.0
+OTHERS_SECONDS = 0.15
 NET_SECONDS = 2
 """What Asterisk adds to a time limit of ours: it counts whole seconds, and ends what nobody is there to end."""
 _GONE = (404, 409, 412)
@@ -269,6 +270,9 @@ class Tape:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DROP_SECONDS):
                 await gone
+        if any(not name.startswith(f"snoop-{self.recording.id}") for name in self._auxiliary):
+            # other snoop channels of this call, which go now as well (streams): all of them must be gone
+            await asyncio.sleep(OTHERS_SECONDS)
 
     def _take(self, snoop: str) -> None:
         """The snoop channel that another life of the controller went on with."""

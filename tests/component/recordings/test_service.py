@@ -22,6 +22,7 @@ from tests.unit.recordings.studio import Studio
 
 from ringline.calls.call import ZERO, Call
 from ringline.calls.recording import RecordingWanted
+from ringline.calls.recovery import Found
 from ringline.calls.states import Direction
 from ringline.calls.states import Status as CallStatus
 from ringline.clock import SystemClock
@@ -44,10 +45,13 @@ class Board:
     def __init__(self, studio: Studio) -> None:
         self.auxiliary = studio.auxiliary
         self.watchers: list[Callable[[Call], None]] = []
-        self.calls: dict[UUID, Call] = {}
+        self.known: dict[UUID, Call] = {}
 
     def live(self, call_id: UUID) -> Call | None:
-        return self.calls.get(call_id)
+        return self.known.get(call_id)
+
+    def calls(self) -> list[Call]:
+        return list(self.known.values())
 
 
 class House:
@@ -108,7 +112,7 @@ class House:
             CallStatus.PROGRESSING,
             utc_now(),
         )
-        self.board.calls[call.id] = call
+        self.board.known[call.id] = call
         return call
 
     def write(self, recording_id: UUID, seconds: float = SECONDS) -> Path:
@@ -287,6 +291,18 @@ async def test_a_bridge_tells_its_owner(house: House) -> None:
     await house.service.stop_and_wait(reference)
     assert house.service.active(reference) is None
     assert told == [(True, Reason.NONE), (False, Reason.STOP)]
+    # nobody says that the recording of a bridge has ended when the bridge goes
+    lost = await house.service.start_bridge(
+        customer_id=house.customer_id,
+        bridge_id="conference-1",
+        reference_id=reference,
+        wanted=wanted(),
+        changed=lambda one: told.append((one.active, one.reason)),
+    )
+    house.write(lost.id)
+    house.studio.live.clear()
+    house.studio.emit("BridgeDestroyed", bridge={"id": "conference-1"})
+    assert (await house.ended(lost)).reason is Reason.HANGUP
     assert (await house.ended(recording)).reference_type == "confbridge"
 
 
@@ -315,7 +331,9 @@ async def test_another_life_finds_what_goes_on_and_what_has_ended(house: House) 
     house.studio.live.pop(gone.name)
     house.service = house.life()
     await house.service.start()
-    await house.service.check_all()
+    over.recording_id = gone.id
+    await house.service.restore(Found())
+    assert (lasting.recording_id, over.recording_id) == (going.id, ZERO)
     row = await house.ended(gone)
     assert row.reason is Reason.DURATION
     assert row.tm_end is not None
