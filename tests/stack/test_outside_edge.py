@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 
 from tests.stack import edge as edges
-from tests.stack.edge import Edge, asterisk_headers
+from tests.stack.edge import CRLF, Edge, asterisk_headers
 from tests.stack.sip import SDP, Behaviour, Dialog, Message, Phone, reply, silent
 
 HOST = "127.0.0.3"
@@ -228,3 +228,59 @@ async def test_only_asterisk_calls_outside(edge: Edge) -> None:
     edge.acknowledge(begun, answer)
     assert answer.status == 404
     assert phone.received == []
+
+
+async def test_a_host_over_tcp(edge: Edge) -> None:
+    """All of its dialog goes over the connection that the INVITE opened."""
+    heard: list[Message] = []
+    changed = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        where = writer.get_extra_info("peername")
+        while True:
+            try:
+                head = await reader.readuntil(b"\r\n\r\n")
+            except asyncio.IncompleteReadError:
+                break
+            length = int(re.search(rb"(?i)content-length:\s*(\d+)", head)[1])  # type: ignore[index]
+            message = Message.parse(head + await reader.readexactly(length), where)
+            heard.append(message)
+            changed.set()
+            if message.method == "ACK":
+                continue
+            lines = ["SIP/2.0 200 OK", *(f"Via: {via}" for via in message.all("via"))]
+            lines += [f"Record-Route: {route}" for route in message.all("record-route")]
+            to = message.one("to")
+            lines += [f"From: {message.one('from')}", f"To: {to if 'tag=' in to else to + ';tag=tcp'}"]
+            lines += [f"Call-ID: {message.one('call-id')}", f"CSeq: {message.one('cseq')}"]
+            lines += [f"Contact: <sip:x@{HOST}:{port};transport=tcp>"]
+            body = described(HOST) if message.method == "INVITE" else ""
+            lines += ["Content-Type: application/sdp"] if body else []
+            writer.write(CRLF.join([*lines, f"Content-Length: {len(body)}", "", body]).encode())
+        writer.close()
+
+    async def wanted(method: str) -> Message:
+        async with asyncio.timeout(5):
+            while True:
+                changed.clear()
+                for message in heard:
+                    if message.method == method:
+                        return message
+                await changed.wait()
+
+    server = await asyncio.start_server(serve, HOST, 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        begun = call(edge, f"x@{HOST}:{port}", "X-Ringline-Transport: tcp")
+        answer = await edge.asterisk.final(begun.call_id)
+        assert answer.status == 200
+        invite = await wanted("INVITE")
+        assert "X-Ringline" not in invite.raw
+        edge.acknowledge(begun, answer)
+        await wanted("ACK")
+        begun.next()
+        edge.asterisk.send(begun.text("BYE"), edge.port)
+        await wanted("BYE")
+        assert (await edge.asterisk.final(begun.call_id, "BYE")).status == 200
+    finally:
+        server.close()
