@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 export RINGLINE_INSTANCE=test
 INSTANCE=test ENV_FILE=.env.test PROJECT=ringline-test VAR_DIR=./var/test
 LOGS=var/test/logs
-TIER_SECONDS=1500
+TIER_SECONDS=3000
 # commands the tests call, and Debian's package of each
 declare -A TOOLS=([espeak-ng]=espeak-ng)
 # testcontainers' helper image cannot be had without a registry; containers end with their fixture
