@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -108,7 +110,6 @@ class Recovery:
         flow_rows: FlowRows,
         *,
         application: str,
-        began: Callable[[], float] = time.monotonic,
     ) -> None:
         self.parts: list[Part] = []
         self.done = asyncio.Event()
@@ -121,7 +122,7 @@ class Recovery:
         self._flows = flows
         self._flow_rows = flow_rows
         self._application = application
-        self._began = began()
+        self._began = _process_began()
         self._kept = Kept()
         self._server = ""
         self._lines: list[Line] = []
@@ -324,6 +325,16 @@ class Recovery:
 
     def _phase(self, name: str) -> None:
         self.phases.setdefault(name, round(time.monotonic() - self._began, 3))
+
+
+def _process_began() -> float:
+    """When this process was started, by ``time.monotonic``; the present where the system does not tell."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return time.monotonic()
+    return time.monotonic() - max(0.0, age)
 
 
 def arguments(channel: dict[str, Any], application: str) -> list[str] | None:
