@@ -438,10 +438,10 @@ async def test_a_decoder_that_dies_or_hangs_is_an_unsupported_file(
     monkeypatch.setattr("ringline.media.files.DECODE_SECONDS", 2.0)
     from ringline.media import worker
 
-    environment = worker._environment()
+    environment = worker.clean_environment()
     monkeypatch.setattr(
         worker,
-        "_environment",
+        "clean_environment",
         lambda: {**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{tmp_path}"},
     )
     monkeypatch.setattr(library._files, "_decoder", WorkerPool("dying_decoder", size=1))

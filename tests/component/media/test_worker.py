@@ -43,13 +43,13 @@ serve({f.__name__: f for f in (refuse, fail, full, nap, spin, die, talk, facts, 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "odd_worker.py").write_text(PROGRAM)
-    environment = worker._environment
+    environment = worker.clean_environment
 
     def with_program() -> dict[str, str]:
         found = environment()
         return {**found, "PYTHONPATH": f"{found['PYTHONPATH']}:{tmp_path}"}
 
-    monkeypatch.setattr(worker, "_environment", with_program)
+    monkeypatch.setattr(worker, "clean_environment", with_program)
     return "odd_worker"
 
 
