@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 from uuid import uuid4
@@ -452,6 +453,34 @@ async def test_a_machine_is_recognised_while_the_flow_goes_on(product: Product) 
     assert (record["hangup_by"], record["hangup_reason"]) == ("local", "amd")
     call = await product.place(number("1234"), amd(**{"async": True}), sleep(7), HANGUP)
     assert (await product.ended(call))["hangup_reason"] == "normal"
+
+
+async def test_a_recording_goes_on_while_its_controller_is_away(
+    product: Product, containers: Containers
+) -> None:
+    call = await product.place(number("1234"), start(), sleep(60))
+    await product.reached(call, "progressing")
+    recording_id = await eventually(lambda: _recording_id(product, call), "the call is recorded")
+    began = time.monotonic()
+    await asyncio.sleep(1)
+    await containers.kill("controller")
+    await containers.start("controller")
+
+    async def goes_on() -> bool:
+        shown = await product.api.get(f"/v1.0/recordings/{recording_id}")
+        return bool(shown["status"] == "recording" and (await product.show(call))["status"] == "progressing")
+
+    await eventually(goes_on, "call and recording go on", within=60)
+    await asyncio.sleep(6)
+    shown = await product.show(call)
+    assert (shown["recording_id"], shown["recording_ids"]) == (recording_id, [recording_id])
+    await product.api.post(f"/v1.0/calls/{call['id']}/recording_stop")
+    seconds = time.monotonic() - began
+    recording = await ended(product.api, recording_id)
+    assert recording["reason"] == "stop"
+    assert recording["duration_ms"] / 1000 == pytest.approx(seconds, abs=1.5), "the gap is in it"
+    await product.hang_up(call)
+    await product.ended(call)
 
 
 async def test_a_recording_that_ends_while_there_is_no_controller_gets_its_true_end(
