@@ -591,6 +591,7 @@ async def run(settings: Settings) -> None:
         # what is there now stays: the collector need not look at it again and again (a full round takes 30 ms)
         gc.collect()
         gc.freeze()
+        gc.enable()
         await signals.get()
         draining = asyncio.create_task(controller.drain(settings.shutdown_grace_seconds), name="drain")
         second = asyncio.create_task(signals.get(), name="second-signal")

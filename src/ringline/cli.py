@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from typing import Annotated
 
@@ -44,6 +45,8 @@ def main() -> None:
 @app.command()
 def serve() -> None:
     """Run the controller: the API, and everything that drives Asterisk."""
+    # until it has started (``app.run``): calls that another controller left are waiting
+    gc.disable()
     from ringline.app import serve as run  # noqa: PLC0415
 
     run(settings.load())
