@@ -85,7 +85,7 @@ FAULTS: list[tuple[str, Change, list[str]]] = [
         ["source.number", "not a known field"],
     ),
     ("an unknown option", put(*OPTION, "langauge", value="de"), ["langauge", "did you mean `language`"]),
-    ("an unknown action", put(*ACTION, "type", value="tlak"), ["tlak", "did you mean 'talk'"]),
+    ("an unknown action", put(*ACTION, "type", value="tlak"), ["tlak", "did you mean `talk`"]),
     ("an action without a type", put(*ACTION, value={"option": {}}), ["actions[0]", "type"]),
     ("an unknown anonymity", put("anonymous", value="maybe"), ["anonymous", "`yes`, `no` or `auto`"]),
     (
