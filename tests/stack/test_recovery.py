@@ -357,8 +357,8 @@ async def test_two_hundred_calls_and_three_deaths(
             for death in deaths:
                 print(f"\n{CALLS} calls, killed: {death}")
     await product.asterisk.wait_idle(within=30)
-    # what it takes is printed above; a machine that has other work as well may take twice the goal
-    assert min(death.own for death in deaths) < 2 * RECOVERY_SECONDS, deaths
+    # the quickest of three says what it takes; the others may have waited for somebody else's work on the machine
+    assert min(death.own for death in deaths) < RECOVERY_SECONDS, deaths
     assert max(death.own for death in deaths) < 4 * RECOVERY_SECONDS, deaths
 
 
