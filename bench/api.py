@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import aiohttp
 import sqlalchemy as sa
 
 from bench.instance import Instance
+from ringline.numbers.tables import numbers
 from ringline.routing import KamailioRpc, RoutingService
 from ringline.routing.models import ProviderFields, RouteFields, Source
 from ringline.storage import Database
@@ -24,6 +26,10 @@ FAR_PREFIX = "+1999"
 FAR_PARTY = {"type": "tel", "target": f"{FAR_PREFIX}0000001"}
 FAR_ADDRESS = "127.0.0.1"
 FAR_PORT = 28210
+OWN_NUMBER = "+899100000001"
+"""A number that exists only inside."""
+EXTENSION = "test11"
+PHONE_ADDRESS = "127.0.0.1"
 CALLER_ADDRESS = "127.0.0.3"
 """Where the callers behind Kamailio ring from: the address of a provider."""
 
@@ -64,10 +70,12 @@ class Api:
         """Wait until every part of the product says that it is ready."""
         async with asyncio.timeout(seconds):
             while True:
-                async with self._session.get(self._url + "/readyz") as response:
-                    if response.status == 200:
-                        return
-                await asyncio.sleep(0.5)
+                # of a controller that starts nothing answers at first
+                with contextlib.suppress(aiohttp.ClientError):
+                    async with self._session.get(self._url + "/readyz") as response:
+                        if response.status == 200:
+                            return
+                await asyncio.sleep(0.05)
 
     async def provision(self, prompt_url: str, *, held_ms: int) -> UUID:
         """The numbers, flows, providers and routes of the bench; the id of the callers' provider."""
@@ -88,6 +96,24 @@ class Api:
         await routing.create_route(RouteFields(provider_id=far.id, name="bench", target=FAR_PREFIX))
         return callers.id
 
+    async def own_number(self, number: str, actions: list[dict[str, Any]]) -> None:
+        """A number that exists only inside, with its flow. Written past the API, which sells none."""
+        async with self._database.begin() as connection:
+            await connection.execute(
+                sa.insert(numbers).from_select(
+                    ["id", "customer_id", "number", "type", "status", "tm_create"],
+                    sa.select(
+                        sa.literal(uuid4()),
+                        numbers.c.customer_id,
+                        sa.literal(number),
+                        sa.literal("virtual"),
+                        sa.literal("active"),
+                        sa.func.now(),
+                    ).where(numbers.c.number == PROMPT_NUMBER),
+                )
+            )
+        await self.answer_with(number, actions)
+
     async def answer_with(self, number: str, actions: list[dict[str, Any]]) -> None:
         flow = await self.ask("POST", "/v1.0/flows", {"name": f"bench {number}", "actions": actions})
         listed = await self.ask("GET", "/v1.0/numbers")
@@ -103,6 +129,11 @@ class Api:
                 return False
             await asyncio.sleep(0.2)
         return True
+
+    async def execute(self, statement: sa.TextClause, values: dict[str, Any]) -> None:
+        """Change the database behind the API's back."""
+        async with self._database.begin() as connection:
+            await connection.execute(statement, values)
 
     async def count(self, where: str) -> int:
         """How many call records there are with this property."""

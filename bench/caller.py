@@ -39,6 +39,9 @@ class Target:
     provider: str = "00000000-0000-0000-0000-000000000000"
     scenario: str = "call"
     """What the caller does: ``sipp/<scenario>.xml``."""
+    credentials: tuple[str, str, str] | None = None
+    """A phone's extension, realm and password. Its ``service`` is dialled at ``domain``."""
+    domain: str = ""
     lasts_seconds: float = PROMPT_SECONDS
     """How long a call lasts from its answer."""
 
@@ -98,6 +101,7 @@ async def call(
             *("-sf", str(SCENARIOS / f"{target.scenario}.xml"), "-s", target.service),
             *("-i", target.local_address, "-p", str(port), "-mi", target.local_address),
             *("-key", "caller", CALLER_NUMBER, "-key", "provider", target.provider),
+            *_account(target),
             *("-m", str(calls), "-r", str(rate), "-l", str(calls)),
             *("-recv_timeout", str(round((hold_seconds + LATE_SECONDS) * 1000))),
             *("-timeout", str(round(limit)), "-timer_resol", "1", "-nostdin"),
@@ -137,6 +141,15 @@ async def call(
         setup_ms=setup,
         lagged=code == KILLED or created < calls or elapsed > (seconds + hold_seconds) * 1.1 + SLOW_SECONDS,
     )
+
+
+def _account(target: Target) -> list[str]:
+    if target.credentials is None:
+        return []
+    extension, realm, password = target.credentials
+    keys = {"extension": extension, "realm": realm, "domain": target.domain}
+    named = [word for name, value in keys.items() for word in ("-key", name, value)]
+    return [*named, "-au", extension, "-ap", password]
 
 
 def _last_counts(path: Path) -> dict[str, int]:

@@ -13,6 +13,7 @@ import uvloop
 
 from bench import chart, plan, report
 from bench.api import ApiFailed
+from bench.asking import WrkFailed
 from bench.caller import SippFailed
 from bench.instance import InstanceFailed
 from bench.measure import Bench, WarmUpFailed
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         bench = Bench(plan.QUICK if given.quick else plan.FULL, say, force=given.force)
         results = uvloop.run(bench.run())
     except (
-        *(ApiFailed, InstanceFailed, SippFailed, WarmUpFailed),
+        *(ApiFailed, InstanceFailed, SippFailed, WarmUpFailed, WrkFailed),
         *(RinglineError, aiohttp.ClientError, OSError, TimeoutError),
     ) as error:
         say(f"the bench could not run: {error or type(error).__name__}")

@@ -11,19 +11,25 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
-from bench import background, usage
+from bench import asking, background, usage
 from bench.api import (
     CALLER_ADDRESS,
     CONNECT,
+    EXTENSION,
     FAR_ADDRESS,
+    FAR_PARTY,
     FAR_PORT,
     HELD_NUMBER,
     MENU,
     MENU_SECONDS,
+    OWN_NUMBER,
+    PHONE_ADDRESS,
     PROMPT_NUMBER,
     Api,
+    prompt_actions,
 )
 from bench.caller import Target, call
+from bench.delivering import NotDelivered, deliver
 from bench.far_side import FarSide
 from bench.holding import held_ms, hold
 from bench.instance import PROMPT_ADDRESS, Instance, alone
@@ -32,6 +38,7 @@ from bench.plan import Plan
 from bench.prompt import PromptServer
 from bench.results import SERVICES, Cpu, Probe, Results, Way
 from bench.search import Search
+from bench.stored import store
 
 Say = Callable[[str], None]
 
@@ -42,6 +49,8 @@ LABELS = {
     "menu": "menu: talk, digits_receive, branch, talk",
     "dial": "two parties, dialplan's Dial()",
     "connect": "two parties, Ringline's connect",
+    "phone": "a phone dials a number of ours",
+    "phone_out": "a phone dials out to a carrier",
 }
 DIALPLAN = ("plain", "dial")
 WRITE_SECONDS = 0.4
@@ -59,6 +68,7 @@ class Bench:
         self._targets: dict[str, Target] = {}
         self._loads: list[tuple[float, background.Load]] = []
         self._results: Results
+        self._far: FarSide
 
     async def run(self) -> Results:
         """Measure. Where the machine is busy and ``force`` is not set, nothing is started at all."""
@@ -100,6 +110,9 @@ class Bench:
         prompts = PromptServer(PROMPT_ADDRESS)
         await prompts.start()
         api = Api(self._instance)
+        # there all the time: Kamailio asks providers whether they live, and passes over one that does not say so
+        self._far = FarSide(FAR_ADDRESS, FAR_PORT)
+        self._far.start()
         try:
             await api.ready()
             provider = await api.provision(prompts.url, held_ms=held_ms(self._plan))
@@ -110,8 +123,13 @@ class Bench:
             await self._place(api, prompts.url)
             await self._search(api, self._results.ways)
             await self._others(api, str(provider))
+            await self._phones(api, prompts.url)
             await self._count(api)
+            await self._ask(api)
+            await self._deliver()
+            await self._store(api)
         finally:
+            self._far.close()
             await api.close()
             await prompts.close()
 
@@ -135,7 +153,7 @@ class Bench:
                 raise WarmUpFailed(
                     f"{outcome.failed} of {outcome.calls} calls failed on the way: {LABELS[key]}"
                 )
-        placed = await place(api, prompt_url, rate=10, seconds=2.0)
+        placed = await place(api, self._far, prompt_url, rate=10, seconds=2.0)
         self._results.ringline_calls += placed.requested - placed.refused
         if placed.refused or placed.lost:
             raise WarmUpFailed(
@@ -167,7 +185,7 @@ class Bench:
         watch = background.Watch(self._ours)
         began = time.monotonic()
         placed = await place(
-            api, prompt_url, rate=plan.place_rate, seconds=plan.place_seconds, first=1_000_000
+            api, self._far, prompt_url, rate=plan.place_rate, seconds=plan.place_seconds, first=1_000_000
         )
         self._results.placed = placed
         self._results.ringline_calls += placed.requested - placed.refused
@@ -187,22 +205,94 @@ class Bench:
             "connect": Target("connect", PROMPT_NUMBER, asterisk, provider=provider, scenario="connect"),
         }
         others = self._results.others = {key: Way(key, LABELS[key]) for key in ("menu", "dial", "connect")}
-        far = FarSide(FAR_ADDRESS, FAR_PORT)
-        far.start()
+        for key, rate in (
+            ("menu", plan.steady_rate),
+            ("dial", plan.pair_rate),
+            ("connect", plan.pair_rate),
+        ):
+            # the first calls render the prompts and load what was not used yet
+            await call(self._targets[key], rate=10, calls=20)
+            await api.drained()
+            self._say(f"{rate} calls/s: {LABELS[key]}")
+            others[key].steady.append(await self._probe(api, key, rate, plan.steady_seconds, exact=True))
+        await self._search(api, {key: others[key] for key in ("dial", "connect")})
+
+    async def _phones(self, api: Api, prompt_url: str) -> None:
+        """The whole way from a phone: challenged by Kamailio, to Asterisk, to a flow, or on to a carrier."""
+        plan, instance = self._plan, self._instance
+        await api.own_number(OWN_NUMBER, prompt_actions(prompt_url))
+        domain = instance["RINGLINE_SIP_DOMAIN"]
+        account = (EXTENSION, f"test.{domain}", instance["RINGLINE_EXTENSION_PASSWORD"])
+        kamailio = instance.port("KAMAILIO")
+
+        def phone(key: str, number: str, scenario: str) -> Target:
+            return Target(
+                key,
+                number,
+                kamailio,
+                local_address=PHONE_ADDRESS,
+                scenario=scenario,
+                credentials=account,
+                domain=domain,
+            )
+
+        self._targets |= {
+            "phone": phone("phone", OWN_NUMBER, "phone"),
+            "phone_out": phone("phone_out", str(FAR_PARTY["target"]), "phone-hangs-up"),
+        }
+        phones = self._results.phones = {key: Way(key, LABELS[key]) for key in ("phone", "phone_out")}
+        for key, rate in (("phone", plan.steady_rate), ("phone_out", plan.pair_rate)):
+            warm = await call(self._targets[key], rate=10, calls=20)
+            self._note_calls(key, warm.calls - warm.failed)
+            await api.drained()
+            self._say(f"{rate} calls/s: {LABELS[key]}")
+            phones[key].steady.append(await self._probe(api, key, rate, plan.steady_seconds, exact=True))
+
+    async def _ask(self, api: Api) -> None:
+        """Requests a second: the common reads and ``POST /v1.0/calls``, beside a handler that does nothing."""
+        seconds, base = self._plan.ask_seconds, self._instance["RINGLINE_API_URL"]
+        call_id = (await api.ask("GET", "/v1.0/calls?page_size=1"))["result"][0]["id"]
+        questions = [
+            asking.Question("`GET /v1.0/customer`", f"{base}/v1.0/customer"),
+            asking.Question("`GET /v1.0/numbers`", f"{base}/v1.0/numbers"),
+            asking.Question("`GET /v1.0/calls/{id}`", f"{base}/v1.0/calls/{call_id}"),
+            asking.Question("`GET /v1.0/calls?page_size=10`", f"{base}/v1.0/calls?page_size=10"),
+            asking.Question("`POST /v1.0/calls`", f"{base}/v1.0/calls", place=True),
+        ]
+        watch, began = background.Watch(self._ours), time.monotonic()
+        async with asking.bare() as (url, pid):
+            self._say("requests/s: a bare aiohttp handler")
+            bare = asking.Question("a bare aiohttp handler", url)
+            self._results.asked.append(await asking.ask(bare, seconds=seconds, pid=pid))
+        token, controller = self._instance["RINGLINE_ACCESSKEY"], self._instance.controller_pid()
+        for question in questions:
+            self._say(f"requests/s: {question.label}")
+            # the first ones load what was not used yet
+            await asking.ask(question, seconds=1, pid=controller, token=token, first=8)
+            if question.place:
+                await api.drained(30.0)
+            self._results.asked.append(
+                await asking.ask(question, seconds=seconds, pid=controller, token=token, first=9)
+            )
+        self._loads.append((time.monotonic() - began, watch.load()))
+        await api.drained(60.0)
+
+    async def _store(self, api: Api) -> None:
+        self._say(f"storing {self._plan.stored_calls} calls")
+        self._results.stored = await store(api, self._instance, self._plan.stored_calls)
+
+    async def _deliver(self) -> None:
+        plan = self._plan
+        self._say("webhook deliveries/s")
         try:
-            for key, rate in (
-                ("menu", plan.steady_rate),
-                ("dial", plan.pair_rate),
-                ("connect", plan.pair_rate),
-            ):
-                # the first calls render the prompts and load what was not used yet
-                await call(self._targets[key], rate=10, calls=20)
-                await api.drained()
-                self._say(f"{rate} calls/s: {LABELS[key]}")
-                others[key].steady.append(await self._probe(api, key, rate, plan.steady_seconds, exact=True))
-            await self._search(api, {key: others[key] for key in ("dial", "connect")})
-        finally:
-            far.close()
+            self._results.delivered = await deliver(
+                self._instance["RINGLINE_DATABASE_URL"],
+                events=plan.delivered_events,
+                rate=plan.delivered_rate,
+                rate_seconds=plan.delivered_seconds,
+            )
+        except NotDelivered as error:
+            self._say(f"webhooks are not measured: {error}")
 
     async def _search(self, api: Api, ways: dict[str, Way]) -> None:
         """Turn by turn, so that a machine that grows slower does so for everybody."""

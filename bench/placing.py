@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from bench.api import FAR_ADDRESS, FAR_PORT, FAR_PREFIX, SOURCE_NUMBER, Api, ApiFailed, prompt_actions
+from bench.api import FAR_PREFIX, SOURCE_NUMBER, Api, ApiFailed, prompt_actions
 from bench.far_side import FarSide
 
 ARRIVAL_SECONDS = 10.0
@@ -29,10 +29,11 @@ class Placed:
     """How long the API took to answer the POST."""
 
 
-async def place(api: Api, prompt_url: str, *, rate: int, seconds: float, first: int = 0) -> Placed:
+async def place(
+    api: Api, far: FarSide, prompt_url: str, *, rate: int, seconds: float, first: int = 0
+) -> Placed:
     """Place calls at an even rate, each to a number of its own, counted from ``first``."""
-    far = FarSide(FAR_ADDRESS, FAR_PORT)
-    far.start()
+    hung_up = far.hung_up
     total = round(rate * seconds)
     sent: dict[str, float] = {}
     took: list[float] = []
@@ -55,21 +56,18 @@ async def place(api: Api, prompt_url: str, *, rate: int, seconds: float, first: 
         else:
             took.append((time.monotonic() - began) * 1000)
 
-    try:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        async with asyncio.TaskGroup() as group:
-            for index in range(total):
-                await asyncio.sleep(max(began + index / rate - loop.time(), 0))
-                group.create_task(one(f"{FAR_PREFIX}{first + index:07d}"))
-        deadline = loop.time() + ARRIVAL_SECONDS
-        # every call ends with a BYE from our side, half a second after its answer
-        while len(sent.keys() - far.arrivals.keys()) or far.hung_up < len(sent):
-            if loop.time() > deadline:
-                break
-            await asyncio.sleep(0.1)
-    finally:
-        far.close()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with asyncio.TaskGroup() as group:
+        for index in range(total):
+            await asyncio.sleep(max(began + index / rate - loop.time(), 0))
+            group.create_task(one(f"{FAR_PREFIX}{first + index:07d}"))
+    deadline = loop.time() + ARRIVAL_SECONDS
+    # every call ends with a BYE from our side, half a second after its answer
+    while len(sent.keys() - far.arrivals.keys()) or far.hung_up - hung_up < len(sent):
+        if loop.time() > deadline:
+            break
+        await asyncio.sleep(0.1)
     times = [
         (far.arrivals[number] - moment) * 1000 for number, moment in sent.items() if number in far.arrivals
     ]

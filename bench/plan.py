@@ -32,6 +32,15 @@ class Plan:
     held_calls: int
     held_rate: int
     held_settle_seconds: float
+    ask_seconds: int
+    """How long each kind of API request is asked."""
+    stored_calls: int
+    delivered_events: int
+    """Webhooks: so many as fast as they go ..."""
+    delivered_rate: int
+    """... and then at this rate ..."""
+    delivered_seconds: int
+    """... for so long."""
 
 
 FULL = Plan(
@@ -51,6 +60,11 @@ FULL = Plan(
     held_calls=500,
     held_rate=100,
     held_settle_seconds=3.0,
+    ask_seconds=4,
+    stored_calls=1_000_000,
+    delivered_events=20_000,
+    delivered_rate=500,
+    delivered_seconds=8,
 )
 
 QUICK = Plan(
@@ -70,4 +84,9 @@ QUICK = Plan(
     held_calls=100,
     held_rate=50,
     held_settle_seconds=1.0,
+    ask_seconds=1,
+    stored_calls=20_000,
+    delivered_events=1_000,
+    delivered_rate=100,
+    delivered_seconds=2,
 )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bench import percentiles
+from bench.asking import CONNECTIONS, PLACE_CONNECTIONS
 from bench.background import MAX_OTHERS, MAX_STOLEN, Load
 from bench.caller import ALLOWED_FAILURES, SLOW_SECONDS
+from bench.delivering import BAD, ENDPOINTS
 from bench.percentiles import Percentiles
 from bench.results import Goal, Results, Way
 
@@ -30,7 +32,9 @@ def render(results: Results) -> str:
             "",
             *_ways(results),
             *_kinds(results),
+            *_phones(results),
             *_others(results),
+            *_asked(results),
         ]
         parts += _probes(results)
     parts += _load(results)
@@ -163,6 +167,54 @@ def _kinds(results: Results) -> list[str]:
     ]
 
 
+def _phones(results: Results) -> list[str]:
+    """Phones, and what Kamailio adds."""
+    if not results.phones:
+        return []
+    rows = [
+        (
+            way.label,
+            str(way.steady[0].outcome.rate) if way.steady else "-",
+            f"{sum(probe.outcome.failed for probe in way.steady)}",
+            _times(way.setup()),
+            _cpu(way, "controller"),
+            _cpu(way, "asterisk"),
+            _cpu(way, "kamailio"),
+        )
+        for way in results.phones.values()
+    ]
+    lines = [
+        "## Phones, and what Kamailio adds",
+        "",
+        "A phone's first INVITE is challenged (407) and comes again with credentials (digest, secrets in PostgreSQL);"
+        " set-up counts from the first. Then the number's flow answers and plays the prompt, or the call goes through"
+        " Kamailio once more to a carrier that answers at once. Kamailio copies each message of a call to the"
+        " controller (traces).",
+        "",
+        *_table(
+            (
+                "what handles the call",
+                "calls/s",
+                "failed",
+                "set-up p50 / p95 / p99, ms",
+                "controller CPU s / 1000",
+                "Asterisk CPU s / 1000",
+                "Kamailio CPU s / 1000",
+            ),
+            rows,
+        ),
+        "",
+    ]
+    if (adds := results.edge_adds()) is not None:
+        late, cpu = adds
+        lines += [
+            f"The prompt call that comes from a provider through Kamailio is answered {late:+.1f} ms later than the"
+            f" one that goes straight to Asterisk (medians), and costs {cpu:.2f} ms of Kamailio's CPU.",
+            "",
+        ]
+    return lines
+
+
 def _others(results: Results) -> list[str]:
     lines = ["## Calls placed, calls held, records", ""]
     if (placed := results.placed) is not None:
@@ -184,6 +236,67 @@ def _others(results: Results) -> list[str]:
         f" {results.records} records of calls that ended normally.",
         "",
     ]
+    return lines
+
+
+def _asked(results: Results) -> list[str]:
+    """Requests to the API."""
+    if not results.asked:
+        return []
+    bare = results.asked[0].per_second
+    rows = [
+        (
+            one.label,
+            f"{one.per_second:.0f}",
+            f"{one.per_second / bare:.2f}" if bare else "-",
+            f"{one.p50_ms:.1f} / {one.p99_ms:.1f}",
+            f"{one.cpu_ms:.2f}",
+            str(one.refused),
+        )
+        for one in results.asked
+    ]
+    lines = [
+        "## Requests to the API",
+        "",
+        f"wrk with {CONNECTIONS} connections on the same cores ({PLACE_CONNECTIONS} for `POST /v1.0/calls`, each of"
+        " which places a call that is answered and hung up).",
+        "",
+        *_table(
+            ("request", "per second", "of the bare handler's", "p50 / p99, ms", "server CPU, ms", "refused"),
+            rows,
+        ),
+        "",
+    ]
+    if (delivered := results.delivered) is not None:
+        lines += [
+            *_table(
+                (
+                    "webhooks, one worker",
+                    "deliveries per second",
+                    "worker CPU, ms each",
+                    f"p50 / p99 at {delivered.rate} events/s, ms",
+                    "lost / twice",
+                ),
+                [
+                    (
+                        f"to {ENDPOINTS - BAD} good endpoints beside {BAD} bad ones",
+                        f"{delivered.per_second:.0f}",
+                        f"{delivered.cpu_ms:.2f}",
+                        f"{delivered.p50 * 1000:.0f} / {delivered.p99 * 1000:.0f}",
+                        f"{delivered.lost} / {delivered.twice}",
+                    )
+                ],
+            ),
+            "",
+        ]
+    if (stored := results.stored) is not None:
+        lines += [
+            f"With {stored.calls} more calls stored the controller has {stored.after_kb / 1024:.1f} MB"
+            f" ({stored.before_kb / 1024:.1f} MB before), {stored.fresh_kb / 1024:.1f} MB after a new start, which"
+            f" takes {stored.ready_seconds:.1f} s with its container; a page of a hundred calls takes"
+            f" {stored.page_ms:.1f} ms.",
+            "",
+        ]
     return lines
 
 

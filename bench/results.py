@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from bench.api import MENU_ACTIONS, PROMPT_ACTIONS
+from bench.asking import Asked
 from bench.background import Load
 from bench.caller import Outcome
+from bench.delivering import Delivered
 from bench.holding import Held
 from bench.percentiles import Percentiles, of
 from bench.placing import Placed
+from bench.stored import Stored
 
 SERVICES = ("controller", "asterisk", "kamailio", "postgres", "redis")
 GOAL_RATIO = 0.70
@@ -94,9 +97,15 @@ class Results:
     ways: dict[str, Way] = field(default_factory=dict)
     others: dict[str, Way] = field(default_factory=dict)
     """Calls of other kinds, each compared with its own yardstick."""
+    phones: dict[str, Way] = field(default_factory=dict)
+    """Calls that phones place, all of them through Kamailio."""
     steady_rate: int = 0
     placed: Placed | None = None
     held: Held | None = None
+    asked: list[Asked] = field(default_factory=list)
+    """The first is the bare handler."""
+    stored: Stored | None = None
+    delivered: Delivered | None = None
     ringline_calls: int = 0
     records: int = 0
     seconds: float = 0.0
@@ -120,6 +129,16 @@ class Results:
         # CPU seconds for 1000 calls are milliseconds for one
         more = menu.per_1000("controller") - prompt.per_1000("controller")
         return more / (MENU_ACTIONS - PROMPT_ACTIONS)
+
+    def edge_adds(self) -> tuple[float, float] | None:
+        """Kamailio before the prompt call: milliseconds more until the answer (medians), and of its own CPU."""
+        direct, edge = self.ways.get("ringline"), self.ways.get("edge")
+        if direct is None or edge is None or not edge.steady:
+            return None
+        before, behind = direct.setup(), edge.setup()
+        if before is None or behind is None:
+            return None
+        return behind.p50 - before.p50, edge.per_1000("kamailio")
 
     def goals(self) -> list[Goal]:
         plain = self.ways.get("plain")

@@ -42,6 +42,11 @@ for file in "$source_dir"/*.conf; do
     render "$file" >"$target_dir/${file##*/}"
 done
 
+# The machine's own addresses (the kernel's table of local routes), each advertised to browsers as the one that counts.
+awk -v advertised="$RINGLINE_ADVERTISED_ADDRESS" '
+    /32 host LOCAL/ && address !~ /^127[.]/ && !seen[address]++ { print address " => " advertised }
+    { address = $2 }' /proc/net/fib_trie >"$target_dir/ice_host_candidates.conf"
+
 if [[ "${RINGLINE_BENCH:-0}" == 1 ]]; then
     # half a second of ulaw silence: what a prompt costs does not depend on what it says
     head -c 4000 /dev/zero | tr '\0' '\377' >"$target_dir/bench.ulaw"

@@ -2,10 +2,18 @@
 """The command ``ringline`` inside the image, where the package lies beside the environment instead of in it."""
 
 import gc
+import sys
 
 # what is imported stays: to look for garbage among it meanwhile takes a fifth of the time
 gc.disable()
-from ringline.cli import app  # noqa: E402
+if sys.argv[1:2] == ["serve"] and (len(sys.argv) == 2 or (sys.argv[2] == "--role" and len(sys.argv) == 4)):
+    from functools import partial
 
-gc.enable()
-app()
+    from ringline.serving import serve
+
+    run = partial(serve, *sys.argv[3:])
+else:
+    from ringline.cli import app as run
+
+    gc.enable()
+run()

@@ -4,4 +4,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 scripts/venv.sh
 has sipp || apt_install sip-tester
+has wrk || apt_install wrk
 exec .venv/bin/python -m bench "$@"

@@ -7,7 +7,8 @@ timeout 15 docker info >/dev/null 2>&1 || { say "Nothing to delete: no Docker en
 label="label=com.docker.compose.project=$PROJECT"
 mapfile -t containers < <(docker ps --all --quiet --filter "$label")
 mapfile -t volumes < <(docker volume ls --quiet --filter "$label")
-if ((${#containers[@]} + ${#volumes[@]} == 0)); then
+mapfile -t networks < <(docker network ls --quiet --filter "$label")
+if ((${#containers[@]} + ${#volumes[@]} + ${#networks[@]} == 0)); then
     say "Nothing to delete: $PROJECT has neither containers nor data"
     exit 0
 fi
@@ -21,4 +22,5 @@ if ((${#containers[@]})); then
     docker rm --force "${containers[@]}" >/dev/null
 fi
 if ((${#volumes[@]})); then docker volume rm "${volumes[@]}" >/dev/null; fi
+if ((${#networks[@]})); then docker network rm "${networks[@]}" >/dev/null; fi
 say "$PROJECT is deleted; 'make up' starts anew"

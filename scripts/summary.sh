@@ -9,6 +9,7 @@ cat <<EOF
 Ringline is up.
 
   API          $url/v1.0    (docs $url/docs, metrics $url/metrics)
+  phone        $url/phone    in your browser; extension test11, password RINGLINE_EXTENSION_PASSWORD in $ENV_FILE
   SIP          $address:$(env_value RINGLINE_KAMAILIO_PORT)   domain $(env_value RINGLINE_SIP_DOMAIN)
   login        $(env_value RINGLINE_ADMIN_USERNAME), password RINGLINE_ADMIN_PASSWORD in $ENV_FILE
   calls made   ${VAR_DIR#./}/carrier/calls.jsonl, what the other side heard in ${VAR_DIR#./}/carrier/recordings/

@@ -8,7 +8,7 @@ INSTANCE=test ENV_FILE=.env.test PROJECT=ringline-test VAR_DIR=./var/test
 LOGS=var/test/logs
 TIER_SECONDS=3000
 # commands the tests call, and Debian's package of each
-declare -A TOOLS=([espeak-ng]=espeak-ng)
+declare -A TOOLS=([espeak-ng]=espeak-ng [baresip]=baresip-core [sipp]=sip-tester [svwar]=sipvicious [chromium]=chromium [tshark]=tshark [wrk]=wrk)
 # testcontainers' helper image cannot be had without a registry; containers end with their fixture
 export TESTCONTAINERS_RYUK_DISABLED=true
 
@@ -61,7 +61,8 @@ bring_up() {
 keep_logs() {
     mkdir -p "$LOGS"
     local service
-    for service in migrate postgres redis asterisk kamailio carrier controller; do
+    for service in migrate postgres redis asterisk kamailio carrier controller \
+        asterisk2 controller1 controller2 api1 api2 worker1 worker2; do
         compose logs --no-color --no-log-prefix --timestamps "$service" >"$LOGS/$service.log" 2>/dev/null || true
     done
 }
@@ -92,6 +93,17 @@ with_instance() {
     tests stack "$@"
 }
 
+# The same instance once more, as two of each process instead of one that does everything.
+scaled() {
+    export RINGLINE_PROFILE=scale
+    scripts/up.sh || return 1
+    set -a
+    # shellcheck disable=SC1091
+    source .env.test
+    set +a
+    tests scale "$@"
+}
+
 main() {
     mkdir -p var/log "$LOGS"
     trap finish EXIT
@@ -110,6 +122,8 @@ main() {
         results+=("ok      the stack came up")
         step "component tests" tests component "$@"
         step "stack tests" with_instance "$@"
+        compose logs --no-color --no-log-prefix --timestamps controller >"$LOGS/controller-alone.log" 2>/dev/null || true
+        step "two of each process" scaled "$@"
     else
         up_pid=''
         tail -n 40 "$LOGS/up.log"

@@ -2,7 +2,13 @@
 # Brings one instance of the stack up and waits until every part is healthy. Safe to run again.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-SERVICES=(postgres redis asterisk kamailio carrier controller)
+PARTS=(asterisk2 controller1 controller2 api1 api2 worker1 worker2)
+PROFILE="${RINGLINE_PROFILE:-}"
+case "$PROFILE" in
+"") SERVICES=(postgres redis asterisk kamailio carrier controller) ;;
+scale) SERVICES=(postgres redis asterisk kamailio carrier "${PARTS[@]}") ;;
+*) die "RINGLINE_PROFILE is '$PROFILE'; it can be empty or 'scale' (docs/scaling.md)." ;;
+esac
 WAIT_SECONDS=180
 
 engine_and_images() {
@@ -23,13 +29,52 @@ engine_and_images() {
 folders() {
     local uid gid
     uid="$(env_value RINGLINE_UID)" gid="$(env_value RINGLINE_GID)"
-    mkdir -p "$VAR_DIR"/{media,recordings,carrier/recordings,log}
+    mkdir -p "$VAR_DIR"/{media,recordings,carrier/recordings,tls,log}
+    chmod 0700 "$VAR_DIR/tls"
     if is_root; then
-        chown "$uid:$gid" "$VAR_DIR" "$VAR_DIR"/{media,recordings,carrier,carrier/recordings}
+        chown "$uid:$gid" "$VAR_DIR" "$VAR_DIR"/{media,recordings,carrier,carrier/recordings,tls}
         [[ -z "${SUDO_UID:-}" ]] || chown -R "$SUDO_UID:${SUDO_GID:-$SUDO_UID}" var/log var/cache
     fi
     # a clone made under a strict umask: the containers' users must be able to read what is mounted
     chmod -R go+rX asterisk-config kamailio-config
+}
+
+# An operator's certificate is copied to where Kamailio's user can read it; without one Kamailio makes its own. What is
+# there is part of Kamailio's configuration: another certificate restarts it.
+certificate() {
+    local certificate key new="$VAR_DIR/tls/new"
+    certificate="$(env_value RINGLINE_TLS_CERTIFICATE)" key="$(env_value RINGLINE_TLS_KEY)"
+    if [[ -z "$certificate$key" ]]; then
+        # one that was given earlier goes: "own" stands beside those of our making
+        [[ -e "$VAR_DIR/tls/own" ]] || rm -f "$VAR_DIR"/tls/{certificate,key}.pem
+        return
+    fi
+    [[ -n "$certificate" && -n "$key" ]] || die "$ENV_FILE: RINGLINE_TLS_CERTIFICATE and RINGLINE_TLS_KEY belong together: set both or none."
+    [[ -r "$certificate" && -r "$key" ]] || die "$ENV_FILE: $certificate or $key (RINGLINE_TLS_CERTIFICATE, RINGLINE_TLS_KEY) cannot be read."
+    grep -q 'BEGIN CERTIFICATE' "$certificate" || die "$certificate (RINGLINE_TLS_CERTIFICATE) holds no certificate in PEM."
+    grep -q 'BEGIN .*PRIVATE KEY' "$key" || die "$key (RINGLINE_TLS_KEY) holds no private key in PEM."
+    cmp -s "$certificate" "$VAR_DIR/tls/certificate.pem" && cmp -s "$key" "$VAR_DIR/tls/key.pem" && return
+    rm -f "$VAR_DIR/tls/own"
+    (
+        umask 077
+        cat "$key" >"$new" && mv "$new" "$VAR_DIR/tls/key.pem"
+        cat "$certificate" >"$new" && mv "$new" "$VAR_DIR/tls/certificate.pem"
+    )
+    if is_root; then chown "$(env_value RINGLINE_UID):$(env_value RINGLINE_GID)" "$VAR_DIR"/tls/*; fi
+    say "The TLS certificate is $certificate"
+}
+
+# The authorities whose certificates providers show, copied likewise.
+authorities() {
+    local given kept="$VAR_DIR/tls/providers.pem"
+    given="$(env_value RINGLINE_PROVIDER_TLS_CA)"
+    if [[ -z "$given" || "$given" == system ]]; then rm -f "$kept"; return; fi
+    [[ -r "$given" ]] || die "$ENV_FILE: $given (RINGLINE_PROVIDER_TLS_CA) cannot be read."
+    grep -q 'BEGIN CERTIFICATE' "$given" || die "$given (RINGLINE_PROVIDER_TLS_CA) holds no certificate in PEM."
+    cmp -s "$given" "$kept" && return
+    cat "$given" >"$kept.new" && mv "$kept.new" "$kept"
+    if is_root; then chown "$(env_value RINGLINE_UID):$(env_value RINGLINE_GID)" "$kept"; fi
+    say "Providers by TLS are checked against $given"
 }
 
 running() { [[ -n "$(compose ps --quiet --status running 2>/dev/null)" ]]; }
@@ -37,12 +82,19 @@ running() { [[ -n "$(compose ps --quiet --status running 2>/dev/null)" ]]; }
 # Somebody else's program on one of our ports makes a container restart for ever: better said before.
 free_ports() {
     local name port
-    for name in API ARI AMI POSTGRES REDIS CARRIER_CONTROL KAMAILIO; do
+    local names=(API ARI AMI POSTGRES REDIS CARRIER_CONTROL KAMAILIO KAMAILIO_TLS KAMAILIO_WS KAMAILIO_WSS)
+    if [[ "$PROFILE" == scale ]]; then names+=(API2 ARI2 AMI2 CONTROLLER1 CONTROLLER2 WORKER1 WORKER2); fi
+    for name in "${names[@]}"; do
         port="$(env_value "RINGLINE_${name}_PORT")"
         if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
             die "Port $port is taken by another program: stop it, or change RINGLINE_${name}_PORT in $ENV_FILE."
         fi
     done
+}
+
+operators_certificate() {
+    [[ -e "$VAR_DIR/tls/own" || ! -e "$VAR_DIR/tls/certificate.pem" ]] || echo "$VAR_DIR/tls/certificate.pem"
+    [[ ! -e "$VAR_DIR/tls/providers.pem" ]] || echo "$VAR_DIR/tls/providers.pem"
 }
 
 hash_of() { find "$@" -type f -print0 | sort -z | xargs -0 cat | sha256sum | cut -c1-16; }
@@ -73,7 +125,20 @@ explain() {
     printf '%s\n' "${said[$service]:-}" | tail -n 3 >&2
 }
 
-restarts_of() { docker inspect --format '{{.RestartCount}}' "$PROJECT-$1-1" 2>/dev/null || echo 0; }
+counted_restarts() {
+    local found
+    found=$(docker inspect --format '{{.Id}} {{.RestartCount}}' "$PROJECT-$1-1" 2>/dev/null) || found='none 0'
+    echo "$found"
+}
+
+# Of a container that runs already: how often it was restarted before, which is no fault of this start.
+declare -A restarted_before=()
+
+restarts_of() {
+    local id count
+    read -r id count <<<"$(counted_restarts "$1")"
+    echo $((count - ${restarted_before[$id]:-0}))
+}
 
 crash_loop() {
     local service
@@ -89,14 +154,18 @@ culprit() {
     for service in "$@"; do
         if (($(restarts_of "$service") > 0)); then echo "$service"; return; fi
     done
-    for service in postgres redis controller kamailio carrier asterisk; do
+    for service in postgres redis controller controller1 controller2 kamailio carrier asterisk asterisk2 api1 api2 worker1 worker2; do
         if [[ " $* " == *" $service "* ]]; then echo "$service"; return; fi
     done
 }
 
 wait_healthy() {
-    local up_pid="$1" began=$SECONDS deadline=$((SECONDS + WAIT_SECONDS)) up_failed=no service status code pending
+    local up_pid="$1" began=$SECONDS deadline=$((SECONDS + WAIT_SECONDS)) up_failed=no service status code pending id count
     declare -A told=()
+    for service in "${SERVICES[@]}"; do
+        read -r id count <<<"$(counted_restarts "$service")"
+        restarted_before[$id]=$count
+    done
     while :; do
         pending=()
         for service in "${SERVICES[@]}"; do
@@ -143,6 +212,20 @@ refuse_foreign_data() {
     die "The database volume ${PROJECT}_postgres belongs to an earlier $ENV_FILE: put that file back, or run 'make reset' to delete its data and start anew."
 }
 
+# Either one process does everything, or several share it: those of the other way end first.
+start() {
+    if [[ "$PROFILE" == scale ]]; then
+        compose rm --stop --force controller
+        local port=RINGLINE_ASTERISK_SIP_PORT second=RINGLINE_ASTERISK2_SIP_PORT
+        export RINGLINE_ASTERISK_SIP_ADDRESSES
+        RINGLINE_ASTERISK_SIP_ADDRESSES="127.0.0.1:$(env_value $port),127.0.0.1:$(env_value $second)"
+        compose --profile scale up --detach --remove-orphans --quiet-pull --scale controller=0
+    else
+        compose --profile scale rm --stop --force "${PARTS[@]}"
+        compose up --detach --remove-orphans --quiet-pull
+    fi
+}
+
 main() {
     local new=no
     [[ -e "$ENV_FILE" ]] || new=yes
@@ -151,12 +234,14 @@ main() {
     engine_and_images
     if [[ "$new" == yes ]]; then refuse_foreign_data; fi
     folders
+    certificate
+    authorities
     running || free_ports
     say "Starting $PROJECT"
     export RINGLINE_ASTERISK_CONFIG_HASH RINGLINE_KAMAILIO_CONFIG_HASH
     RINGLINE_ASTERISK_CONFIG_HASH="$(hash_of asterisk-config)"
-    RINGLINE_KAMAILIO_CONFIG_HASH="$(hash_of kamailio-config)"
-    compose up --detach --remove-orphans --quiet-pull >"$VAR_DIR/log/compose.log" 2>&1 &
+    RINGLINE_KAMAILIO_CONFIG_HASH="$(hash_of kamailio-config $(operators_certificate))"
+    start >"$VAR_DIR/log/compose.log" 2>&1 &
     wait_healthy $!
     if [[ "$INSTANCE" == default ]]; then scripts/summary.sh; fi
 }

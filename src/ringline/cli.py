@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import json
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
-import aiohttp
 import typer
-from pydantic import ValidationError
+from typer.core import TyperGroup
+from typer.main import get_group
 
-from ringline import __version__, log, settings
+from ringline import __version__, serving
 from ringline.errors import RinglineError
-from ringline.flows.cli import flow_app
-from ringline.routing.cli import provider_app, route_app
-from ringline.sandbox.cli import app as sandbox_app
 
 app = typer.Typer(
     help="Ringline: calls, flows and numbers on Asterisk and Kamailio. Settings come from the environment "
@@ -23,38 +19,97 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.add_typer(sandbox_app, name="sandbox")
-app.add_typer(flow_app, name="flow")
-app.add_typer(provider_app, name="provider")
-app.add_typer(route_app, name="route")
+
+
+class Later(TyperGroup):
+    """A group of commands whose module is imported when one of them is wanted."""
+
+    home = ""
+    """``module:name`` of its ``typer.Typer``."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        module, _, name = self.home.partition(":")
+        group = get_group(getattr(import_module(module), name))
+        group.name, group.help = self.name, self.help
+        return group.make_context(info_name, args, parent=parent, **extra)
+
+
+ROOMS = {
+    "sandbox": ("ringline.sandbox.cli:app", "The simulated telephone network (the sandbox carrier)."),
+    "flow": (
+        "ringline.flows.cli:flow_app",
+        "Flows in files: lists of actions, or bodies of POST /v1.0/flows. A file named - is the standard input.",
+    ),
+    "extension": (
+        "ringline.extensions.cli:extension_app",
+        "SIP accounts of phones: made, listed, given new passwords; and which phones are registered.",
+    ),
+    "provider": (
+        "ringline.routing.cli:provider_app",
+        "SIP providers: who carries calls to the telephone network, and from where theirs come.",
+    ),
+    "route": (
+        "ringline.routing.cli:route_app",
+        "Routes: which provider takes calls to which numbers, for whom.",
+    ),
+    "rates": ("ringline.billing.cli:rates_app", "What things cost: imported, exported, looked up."),
+    "call": ("ringline.traces.cli:call_app", "Calls."),
+    "keys": ("ringline.customers.cli:keys_app", "Keys that sign logins: made, listed, all logins voided."),
+    "number": (
+        "ringline.numbers.cli:number_app",
+        "Numbers: searched, bought, given flows, suspended, given back.",
+    ),
+    "message": ("ringline.messages.cli:message_app", "Texts: sent and listed."),
+    "webhook": (
+        "ringline.webhooks.cli:webhook_app",
+        "Webhooks: made, tried, given new secrets; what was delivered, and sending it again.",
+    ),
+    "customer": (
+        "ringline.customers.people_cli:customer_app",
+        "Customers: made, listed, frozen, recovered, deleted, by the administrator of this installation.",
+    ),
+    "agent": (
+        "ringline.customers.people_cli:agent_app",
+        "People who log in: listed, and given new passwords.",
+    ),
+    "ban": (
+        "ringline.routing.ban_cli:ban_app",
+        "Addresses that the edge takes nothing from: after floods, scans and wrong passwords, or by your word.",
+    ),
+}
+"""Groups of commands: where each is, and what it is for."""
+
+for _name, (_home, _help) in ROOMS.items():
+    _group = type("Later", (Later,), {"home": _home})
+    app.add_typer(typer.Typer(cls=_group, help=_help), name=_name)
 
 
 @app.callback()
 def main() -> None:
     """Read the settings and set up logging."""
-    try:
-        chosen = settings.load()
-    except ValidationError as problems:
-        for problem in problems.errors():
-            name = "RINGLINE_" + "_".join(str(part) for part in problem["loc"]).upper()
-            typer.echo(f"{name}: {problem['msg']}", err=True)
-        raise typer.Exit(2) from None
-    log.configure(chosen.log_level, chosen.log_format)
+    serving.configured()
 
 
 @app.command()
-def serve() -> None:
-    """Run the controller: the API, and everything that drives Asterisk."""
-    # until it has started (``app.run``): calls that another controller left are waiting
-    gc.disable()
-    from ringline.app import serve as run  # noqa: PLC0415
-
-    run(settings.load())
+def serve(
+    role: Annotated[
+        str,
+        typer.Option(
+            help="all: everything in this process. api, controller (drives Asterisk), worker (webhooks, texts,"
+            " orders, sweeping): apart, any number of each; docs/scaling.md. RINGLINE_ROLE says the same."
+        ),
+    ] = "",
+) -> None:
+    """Run the controller: the API, and everything that drives Asterisk; or one of these parts."""
+    serving.serve(role)
 
 
 @app.command()
 def migrate() -> None:
     """Bring the database to the schema of this version. Safe to run twice, and from two places at once."""
+    import asyncio  # noqa: PLC0415
+
+    from ringline import settings  # noqa: PLC0415
     from ringline.storage.migrate import upgrade  # noqa: PLC0415
 
     with _explained():
@@ -68,7 +123,10 @@ def seed() -> None:
 
     Run again, it adds what is missing and leaves the rest.
     """
+    import asyncio  # noqa: PLC0415
+
     from ringline import seed as first  # noqa: PLC0415
+    from ringline import settings  # noqa: PLC0415
     from ringline.storage import Database  # noqa: PLC0415
 
     async def run() -> str:
@@ -95,6 +153,9 @@ def doctor(
 
     Exit status 0 if all are well, 1 otherwise.
     """
+    import asyncio  # noqa: PLC0415
+
+    from ringline import settings  # noqa: PLC0415
     from ringline.doctor import examine  # noqa: PLC0415
 
     findings = asyncio.run(examine(settings.load()))
@@ -111,8 +172,103 @@ def doctor(
 
 
 @app.command()
+def listen(
+    forward: Annotated[
+        str,
+        typer.Option(help="Post each event to this address as its webhook would be, signed.", metavar="URL"),
+    ] = "",
+    events: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only events of these names, `*` for any characters (call_*); several times for several."
+        ),
+    ] = None,
+    form: Annotated[str, typer.Option("--print", help="line: one for people; json: as they come.")] = "line",
+    since: Annotated[
+        str,
+        typer.Option(
+            help="Begin after this event's id; `begin`: with the oldest that is kept.", metavar="ID"
+        ),
+    ] = "",
+    most: Annotated[int, typer.Option(min=0, help="End after so many events; 0: when you say so.")] = 0,
+    secret: Annotated[
+        str,
+        typer.Option(
+            envvar="RINGLINE_LISTEN_SECRET",
+            help="What to sign with (whsec_...); else a new one is made and printed.",
+            show_default=False,
+        ),
+    ] = "",
+    accesskey: Annotated[
+        str,
+        typer.Option(
+            envvar="RINGLINE_ACCESSKEY",
+            help="An access key of the customer whose events.",
+            show_default=False,
+        ),
+    ] = "",
+    until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
+) -> None:
+    """Print events as they happen, and forward them to a server on this machine.
+
+    When the connection breaks it is made again, and nothing is missed. What is forwarded is sent once: the body, the
+    headers and the signature (Standard Webhooks) are those of webhooks. Ctrl-C ends it.
+
+    Exit status 0 when it was ended, 1 when it is refused or nobody answers, 2 when an option is wrong.
+    """
+    from fnmatch import fnmatchcase  # noqa: PLC0415
+    from uuid import UUID  # noqa: PLC0415
+
+    from ringline import settings  # noqa: PLC0415
+    from ringline.events import catalogue  # noqa: PLC0415
+    from ringline.listening import command, forwarding, stream  # noqa: PLC0415
+
+    if form not in ("line", "json"):
+        raise typer.BadParameter("must be `line` or `json`", param_hint="--print")
+    if forward and not forward.startswith(("http://", "https://")):
+        raise typer.BadParameter(
+            "must be an address such as http://localhost:3000/hook", param_hint="--forward"
+        )
+    for name in events or ():
+        if not any(fnmatchcase(known, name) for known in catalogue.TYPES):
+            raise typer.BadParameter(
+                f"no event is called {name}; docs/events.md lists them all", param_hint="--events"
+            )
+    try:
+        after = stream.ZERO if since == "begin" else str(UUID(since)) if since else ""
+    except ValueError:
+        raise typer.BadParameter("must be the id of an event, or `begin`", param_hint="--since") from None
+    secret = secret or forwarding.new_secret()
+    try:
+        forwarding.key(secret)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--secret") from None
+    chosen = settings.load()
+    if forward:
+        typer.echo(f"Forwarding to {forward}, signed with {secret}", err=True)
+    wish = command.Wish(
+        url=chosen.api_url.rstrip("/"),
+        credential=accesskey or chosen.accesskey.get_secret_value(),
+        events=events or (),
+        forward=forward,
+        secret=secret,
+        as_json=form == "json",
+        since=after,
+        most=most,
+        until_eof=until_eof,
+    )
+    raise typer.Exit(command.run(wish))
+
+
+@app.command()
 def openapi() -> None:
     """Print the OpenAPI 3.1 document of the running API."""
+    import asyncio  # noqa: PLC0415
+
+    import aiohttp  # noqa: PLC0415
+
+    from ringline import settings  # noqa: PLC0415
+
     url = f"{settings.load().api_url.rstrip('/')}/openapi.json"
 
     async def fetch() -> str:

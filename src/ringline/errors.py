@@ -45,6 +45,14 @@ class Unauthenticated(RinglineError):
     default_reason = "AUTHENTICATION_REQUIRED"
 
 
+class PaymentRequired(RinglineError):
+    """402: the customer's balance does not pay for what was asked."""
+
+    http_status = 402
+    status = "PAYMENT_REQUIRED"
+    default_reason = "INSUFFICIENT_BALANCE"
+
+
 class PermissionDenied(RinglineError):
     """403: the credential is valid and not enough."""
 

@@ -69,6 +69,12 @@ def configure(level: Level = "info", style: Format = "json") -> None:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
 
 
+class Verbatim(str):
+    """Text whose secrets are to be seen: a mail that is printed because there is no server to send it."""
+
+    __slots__ = ()
+
+
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replace secrets: by the name of their field, and where a text carries them as a URL does."""
     for name, value in event.items():
@@ -78,6 +84,8 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
 
 def _cleaned(name: str, value: Any, depth: int) -> Any:
     if isinstance(value, str):
+        if type(value) is Verbatim:
+            return str(value)
         if value and _is_secret(name):
             return _HIDDEN
         return _clean_text(value) if "=" in value or "://" in value or "earer" in value else value

@@ -14,12 +14,13 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ringline import extensions, routing
-from ringline.billing.tables import billing_accounts
+from ringline.billing import accounts
 from ringline.customers.passwords import hash_password, verify_password
 from ringline.customers.tables import accesskeys, agents, customers
 from ringline.customers.tokens import accesskey_hash, accesskey_prefix
 from ringline.http import utc_now
 from ringline.numbers.tables import numbers
+from ringline.outbound import store as outbound_store
 from ringline.settings import Settings
 from ringline.storage import Database
 
@@ -27,8 +28,8 @@ log = structlog.get_logger(__name__)
 
 LABEL = "test"
 NUMBERS = ("+15551234567", "+15552222222", "+15559876543")
-CREDIT = 100_000_000
-"""Of the first account, in millionths of a US dollar."""
+CREDIT = 10_000_000_000
+"""Of the first account, in millionths of a US dollar: its calls are charged, too, and a bench places many."""
 
 _ALL_PERMISSIONS = 65_535
 _KEY_NAME = "RINGLINE_ACCESSKEY"
@@ -48,24 +49,43 @@ async def seed(database: Database, settings: Settings) -> UUID:
             raise Incomplete(f"{name} is empty; `make up` writes it into .env.")
     async with database.begin() as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        customer_id = await _customer(connection)
+        customer_id = await _customer(connection, settings.admin_username)
         await _agent(connection, customer_id, settings.admin_username, password)
         await _accesskey(connection, customer_id, accesskey)
         await _numbers(connection, customer_id)
+        # its calls go to the sandbox carrier, where nothing costs anything: other customers name their countries
+        await outbound_store.ensure(
+            connection,
+            customer_id,
+            utc_now(),
+            name="Everywhere",
+            detail="Made by the first start: the sandbox carrier charges nobody.",
+            destination_whitelist=["all"],
+        )
         await extensions.seed(connection, settings, customer_id, LABEL)
         await routing.seed(connection, settings)
     log.info("seeded", customer_id=str(customer_id), domain_label=LABEL)
     return customer_id
 
 
-async def _customer(connection: AsyncConnection) -> UUID:
-    known = (
-        await connection.execute(
-            select(customers.c.id).where(customers.c.domain_label == LABEL, customers.c.tm_delete.is_(None))
-        )
-    ).scalar()
+async def first_customer(connection: AsyncConnection, username: str) -> UUID | None:
+    """The customer of the login that this installation was made with, else the one with the first label."""
+    of_login = select(agents.c.customer_id).where(
+        func.lower(agents.c.username) == username.lower(), agents.c.tm_delete.is_(None)
+    )
+    of_label = select(customers.c.id).where(customers.c.domain_label == LABEL)
+    for found in (of_login, of_label):
+        live = select(customers.c.id).where(customers.c.id.in_(found), customers.c.tm_delete.is_(None))
+        if (known := (await connection.execute(live)).scalar()) is not None:
+            return UUID(str(known))
+    return None
+
+
+async def _customer(connection: AsyncConnection, username: str) -> UUID:
+    # its label may have been changed since
+    known = await first_customer(connection, username)
     if known is not None:
-        return UUID(str(known))
+        return known
     customer_id, account_id, now = uuid4(), uuid4(), utc_now()
     await connection.execute(
         insert(customers).values(
@@ -80,17 +100,14 @@ async def _customer(connection: AsyncConnection) -> UUID:
             tm_create=now,
         )
     )
-    await connection.execute(
-        insert(billing_accounts).values(
-            id=account_id,
-            customer_id=customer_id,
-            name="Test account",
-            plan_type="free",
-            balance_credit=CREDIT,
-            balance_token=1000,
-            payment_type="prepaid",
-            tm_create=now,
-        )
+    # a plan that has room for what an operator tries out, and nobody's money
+    await accounts.create(
+        connection,
+        account_id=account_id,
+        customer_id=customer_id,
+        plan="professional",
+        name="Test account",
+        credit=CREDIT,
     )
     return customer_id
 
@@ -116,7 +133,11 @@ async def _agent(connection: AsyncConnection, customer_id: UUID, username: str, 
             )
         )
     elif not await verify_password(known.password_hash, password):
-        changed: dict[str, Any] = {"password_hash": await hash_password(password), "tm_update": utc_now()}
+        changed: dict[str, Any] = {
+            "password_hash": await hash_password(password),
+            "password_version": agents.c.password_version + 1,
+            "tm_update": utc_now(),
+        }
         await connection.execute(update(agents).where(agents.c.id == known.id).values(changed))
         log.warning("admin_password_changed", username=username)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from ringline.metrics import registry
+from ringline.routing.health import Health
+from ringline.routing.models import Provider
 
 ari_request_seconds = Histogram(
     "ringline_ari_request_seconds",
@@ -38,6 +41,28 @@ edge_events = Gauge(
     "ringline_edge_events",
     "What Kamailio counted since its start: strangers, failovers, calls without a route, ...",
     ["event"],
+    registry=registry,
+)
+_PROVIDER = ["provider", "provider_id"]
+provider_up = Gauge(
+    "ringline_provider_up",
+    "1 for a provider that answers OPTIONS, 0 for one that does not; none without a health check.",
+    _PROVIDER,
+    registry=registry,
+)
+provider_latency = Gauge(
+    "ringline_provider_latency_seconds", "How long its last answer took.", _PROVIDER, registry=registry
+)
+provider_failovers = Gauge(
+    "ringline_provider_failovers",
+    "Calls that went on from this provider to the next one since Kamailio's start.",
+    _PROVIDER,
+    registry=registry,
+)
+provider_registered = Gauge(
+    "ringline_provider_registered",
+    "1 while we are registered with a provider that wants it, else 0.",
+    _PROVIDER,
     registry=registry,
 )
 media_seconds = Histogram(
@@ -107,3 +132,18 @@ class MediaTelemetry:
 
     def media_done(self, kind: str, source: str, result: str, seconds: float) -> None:
         media_seconds.labels(kind, source, result).observe(seconds)
+
+
+def read_providers(found: Iterable[tuple[Provider, Health]]) -> None:
+    """Show how providers are, by name and id (names need not differ); those that are gone are not shown any more."""
+    for gauge in (provider_up, provider_latency, provider_failovers, provider_registered):
+        gauge.clear()
+    for provider, health in found:
+        if health.status != "unknown":
+            provider_up.labels(provider.name, str(provider.id)).set(health.status == "up")
+            provider_latency.labels(provider.name, str(provider.id)).set(health.latency_ms / 1000)
+        provider_failovers.labels(provider.name, str(provider.id)).set(health.failovers)
+        if provider.registration:
+            provider_registered.labels(provider.name, str(provider.id)).set(
+                health.registration.status == "registered"
+            )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -19,13 +21,17 @@ from testcontainers.core.container import DockerContainer
 
 from ringline.storage import Database, migrate
 
-_READY_SECONDS = 60
+_READY_SECONDS = 90
+_PORTS = range(61_000, 65_000)
+"""Beyond those that the kernel gives to whoever connects somewhere: what is free stays free until it is used."""
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("0.0.0.0", port))  # as those of containers are
+            return port
+    raise AssertionError("no port is free")
 
 
 @contextmanager
@@ -43,6 +49,14 @@ def postgres_server() -> Iterator[tuple[DockerContainer, str]]:
         yield container, f"postgresql+asyncpg://ringline:ringline@127.0.0.1:{port}/ringline"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def patient() -> Iterator[None]:
+    """Who begins to listen waits as long as a busy machine takes."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("ringline.storage.listener._CONNECT_TIMEOUT", 30.0)
+        yield
+
+
 @pytest.fixture(scope="session")
 async def postgres_url() -> AsyncIterator[str]:
     with postgres_server() as (_, url):
@@ -55,7 +69,7 @@ async def until_postgres(url: str) -> None:
     deadline, answers = time.monotonic() + _READY_SECONDS, 0
     while answers < 2:
         try:
-            connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=2)
+            connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=10)
             await connection.close()
             answers += 1
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -81,7 +95,7 @@ def redis_url(redis_container: tuple[DockerContainer, str]) -> str:
 def until_redis(url: str) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while True:
-        client = redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
+        client = redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
         try:
             client.ping()
             return
@@ -107,8 +121,11 @@ async def empty_database_url(postgres_url: str) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="session")
 async def database(postgres_url: str) -> AsyncIterator[Database]:
-    """The session's database with all tables. Tests keep apart by customers of their own."""
+    """The session's database with all tables. Tests keep apart by customers of their own.
+
+    Its time limits are those of a busy machine; `storage.test_database` is about the limits.
+    """
     await migrate.upgrade(postgres_url)
-    database = Database(postgres_url)
+    database = Database(postgres_url, statement_timeout=60.0, connect_timeout=30.0)
     yield database
     await database.close()

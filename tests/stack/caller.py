@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.stack.rtp import Ear
-from tests.stack.sip import Dialog, Message, Phone, dialog, new_branch
+from tests.stack.sip import WITHIN, Dialog, Message, Phone, dialog, new_branch
 
 
 class Caller:
@@ -26,13 +26,13 @@ class Caller:
         )
         return self.invite.call_id
 
-    async def status(self, status: int, within: float = 3.0) -> Message:
+    async def status(self, status: int, within: float = WITHIN) -> Message:
         return await self.phone.wait(
             lambda m: m.status == status and m.one("call-id") == self.invite.call_id and m.method == "INVITE",
             within,
         )
 
-    async def answered(self, within: float = 3.0) -> Message:
+    async def answered(self, within: float = WITHIN) -> Message:
         """Wait for the 200 and acknowledge it."""
         answer = await self.status(200, within)
         self.take_media(answer)

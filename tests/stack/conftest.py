@@ -15,7 +15,7 @@ import pytest
 
 from tests.stack.containers import Containers
 from tests.stack.files import Files, allowed_address
-from tests.stack.product import Product
+from tests.stack.product import Product, eventually
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -39,20 +39,40 @@ class Api:
         self._url = url
         self._key = accesskey
 
+    def of(self, accesskey: str) -> Api:
+        """The same with another access key."""
+        return Api(self._session, self._url, accesskey)
+
     async def call(
-        self, method: str, path: str, body: object = None, *, key: str = "", **query: str
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        key: str = "",
+        data: tuple[str, bytes] | None = None,
+        **query: str,
     ) -> tuple[int, Any]:
-        """Status and decoded body of one request. ``accesskey=""`` sends none; ``key``: ``Idempotency-Key``."""
+        """Status and decoded body of one request. ``accesskey=""`` sends none; ``key``: ``Idempotency-Key``.
+
+        ``data`` is the type and the content of a body that is not JSON.
+        """
         query = {"accesskey": self._key, **query}
+        headers = {"Idempotency-Key": key} if key else {}
+        if data is not None:
+            headers["Content-Type"] = data[0]
         async with self._session.request(
             method,
             self._url + path,
-            json=body,
+            json=body if data is None else None,
+            data=None if data is None else data[1],
             params={name: value for name, value in query.items() if value},
-            headers={"Idempotency-Key": key} if key else None,
+            headers=headers,
         ) as response:
             text = await response.text()
-            return response.status, json.loads(text) if text else None
+            if response.content_type != "application/json":
+                return response.status, text or None
+            return response.status, json.loads(text)
 
     async def get(self, path: str, **query: str) -> Any:
         return await self._good("GET", path, None, **query)
@@ -60,25 +80,34 @@ class Api:
     async def post(self, path: str, body: object = None, **query: str) -> Any:
         return await self._good("POST", path, body, **query)
 
+    async def put(self, path: str, body: object = None, **query: str) -> Any:
+        return await self._good("PUT", path, body, **query)
+
+    async def delete(self, path: str, **query: str) -> Any:
+        return await self._good("DELETE", path, None, **query)
+
     async def _good(self, method: str, path: str, body: object, **query: str) -> Any:
         status, answer = await self.call(method, path, body, **query)
         assert status == 200, f"{method} {path}: {status} {answer}"
         return answer
 
-    async def wait_call(self, call_id: str, *statuses: str, within: float = 15.0) -> dict[str, Any]:
+    async def wait_call(self, call_id: str, *statuses: str, within: float = 30.0) -> dict[str, Any]:
         """Poll one call until its status is one of these."""
         deadline = time.monotonic() + within
         while True:
+            late = time.monotonic() > deadline
             call: dict[str, Any] = await self.get(f"/v1.0/calls/{call_id}")
             if call["status"] in statuses:
                 return call
-            assert time.monotonic() < deadline, f"call is {call['status']}, not {statuses}: {call}"
+            assert not late, f"call is {call['status']}, not {statuses}: {call}"
             await asyncio.sleep(0.1)
 
 
 @pytest.fixture(scope="session")
 async def api(env: Mapping[str, str]) -> AsyncIterator[Api]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
+    # the server closes what is idle for 15 s: a request must not meet that
+    connector = aiohttp.TCPConnector(keepalive_timeout=5)
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60)) as session:
         yield Api(session, env["RINGLINE_API_URL"], env["RINGLINE_ACCESSKEY"])
 
 
@@ -103,16 +132,17 @@ class CarrierCalls:
         number: str = "",
         *,
         count: int = 1,
-        within: float = 15.0,
+        within: float = 30.0,
         where: Callable[[dict[str, Any]], bool] = bool,
     ) -> list[dict[str, Any]]:
         """At least ``count`` lines of calls to ``number`` for which ``where`` holds."""
         deadline = time.monotonic() + within
         while True:
+            late = time.monotonic() > deadline
             found = [line for line in self.lines() if number in ("", line["number"]) and where(line)]
             if len(found) >= count:
                 return found
-            assert time.monotonic() < deadline, f"{len(found)} of {count} calls to {number} within {within} s"
+            assert not late, f"{len(found)} of {count} calls to {number} within {within} s"
             await asyncio.sleep(0.1)
 
 
@@ -153,21 +183,22 @@ class AsteriskView:
         async with self._session.delete(f"{self._url}/ari/{what}") as response:
             assert response.status < 300, await response.text()
 
-    async def wait_idle(self, within: float = 10.0) -> None:
+    async def wait_idle(self, within: float = 30.0) -> None:
         """Until there is no channel and no bridge."""
-        deadline = time.monotonic() + within
-        while True:
+
+        async def idle() -> bool:
             left = [*await self.list("channels"), *await self.list("bridges")]
-            if not left:
-                return
-            assert time.monotonic() < deadline, f"Asterisk still has {left}"
-            await asyncio.sleep(0.2)
+            assert not left, f"Asterisk still has {left}"
+            return True
+
+        # an Asterisk that was restarted does not answer at once
+        await eventually(idle, "Asterisk is idle", within=within, every=0.2)
 
 
 @pytest.fixture(scope="session")
 async def ari(env: Mapping[str, str]) -> AsyncIterator[AsteriskView]:
     login = aiohttp.encode_basic_auth(env["RINGLINE_ARI_USERNAME"], env["RINGLINE_ARI_PASSWORD"])
-    timeout = aiohttp.ClientTimeout(total=10)
+    timeout = aiohttp.ClientTimeout(total=30)
     async with aiohttp.ClientSession(headers={"Authorization": login}, timeout=timeout) as session:
         yield AsteriskView(session, env["RINGLINE_ARI_URL"])
 

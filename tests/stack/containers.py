@@ -47,8 +47,8 @@ class Containers:
     @asynccontextmanager
     async def stopped(self, service: str) -> AsyncIterator[None]:
         """The service's process stands still, its sockets stay open."""
-        await self.signal(service, "STOP")
         try:
+            await self.signal(service, "STOP")
             yield
         finally:
             await self.signal(service, "CONT")
@@ -56,11 +56,12 @@ class Containers:
     @asynccontextmanager
     async def frozen(self, service: str) -> AsyncIterator[None]:
         """All of the service's processes stand still, where ``stopped`` holds the first one only."""
-        await docker("pause", await self._id(service))
+        container = await self._id(service)
+        await docker("pause", container)
         try:
             yield
         finally:
-            await docker("unpause", await self._id(service))
+            await docker("unpause", container)
 
     async def stop(self, service: str) -> None:
         await docker("stop", "--time", "20", await self._id(service), within=60)
@@ -85,6 +86,11 @@ class Containers:
 
         await eventually(check, f"{service} is healthy", within=within, every=0.3)
 
+    async def said(self, service: str, words: str, since: float) -> list[str]:
+        """Lines of the service's log with ``words``, from ``since`` (seconds since 1970) on."""
+        log = await docker("logs", "--since", f"{since:.3f}", await self._id(service))
+        return [line for line in log.splitlines() if words in line]
+
     async def run(self, service: str, *command: str, within: float = 60.0) -> tuple[int, str]:
         """Exit status and output of a command inside the service's container."""
         return await _run("docker", "exec", await self._id(service), *command, within=within)
@@ -100,7 +106,7 @@ class Containers:
         return found[0]
 
 
-async def docker(*arguments: str, within: float = 30.0) -> str:
+async def docker(*arguments: str, within: float = 60.0) -> str:
     """The output of a docker command that succeeds."""
     status, output = await _run("docker", *arguments, within=within)
     assert status == 0, f"docker {' '.join(arguments)}: {status}\n{output}"

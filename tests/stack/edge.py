@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,7 @@ class Edge:
     routing: RoutingService
     database: Database
     container: str
+    ports: Mapping[str, int]
     phones: list[Phone] = field(default_factory=list)
 
     async def phone(self, behaviour: Behaviour | None = None, port: int = 0) -> Phone:
@@ -63,6 +65,8 @@ class Edge:
             "hostname": "127.0.0.1",
             "port": port,
             "sources": (Source.parse(f"127.0.0.1:{port}"),),
+            # what is asserted of calls is not disturbed by OPTIONS, and a silent provider stays where it is
+            "health_check": False,
         }
         return phone, await self.routing.create_provider(ProviderFields(**{**values, **fields}))  # type: ignore[arg-type]
 
@@ -83,6 +87,7 @@ class Edge:
         from_: str = "",
         customer: str = "",
         uri: str = "",
+        body: str = SDP,
     ) -> Dialog:
         """Send an INVITE as Asterisk would (or as ``caller``), and return the dialog it begins.
 
@@ -93,7 +98,7 @@ class Edge:
         ours = (f"X-Ringline-Customer: {customer}", "X-Ringline-Call: 77") if customer else ()
         # As Asterisk's outbound_proxy writes it, and as a provider may try.
         begun.routes = (f"<sip:127.0.0.1:{self.port};lr>",)
-        phone.send(begun.text("INVITE", *ours, *extra, body=SDP), self.port)
+        phone.send(begun.text("INVITE", *ours, *extra, body=body), self.port)
         begun.routes = ()
         return begun
 
@@ -113,8 +118,8 @@ class Edge:
         return await self.rpc.statistics()
 
 
-async def start(env: Mapping[str, str], **more: str) -> Edge:
-    """Start it, with ``more`` in its environment, and wait until it answers."""
+async def start(env: Mapping[str, str], *, mounts: tuple[str, ...] = (), **more: str) -> Edge:
+    """Start it, with ``more`` in its environment and ``mounts`` (Docker's ``--volume``), wait until it answers."""
     name = f"ringline_edge_{secrets.token_hex(4)}"
     url = sa.make_url(env["RINGLINE_DATABASE_URL"])
     await _administer(env, f'CREATE DATABASE "{name}"')
@@ -125,9 +130,14 @@ async def start(env: Mapping[str, str], **more: str) -> Edge:
     async with database.begin() as connection:
         await seed(connection, Settings(kamailio_db_password=SecretStr(password), carrier_sip_port=9))
     asterisk = await Phone.open()
-    port, secret = free_port(), secrets.token_hex(16)
+    secret = secrets.token_hex(16)
+    port, *others = _free_ports(4)
+    ports = dict(zip(("tls", "ws", "wss"), others, strict=True))
     settings = {
         "RINGLINE_KAMAILIO_PORT": str(port),
+        "RINGLINE_KAMAILIO_TLS_PORT": str(ports["tls"]),
+        "RINGLINE_KAMAILIO_WS_PORT": str(ports["ws"]),
+        "RINGLINE_KAMAILIO_WSS_PORT": str(ports["wss"]),
         "RINGLINE_KAMAILIO_SECRET": secret,
         "RINGLINE_KAMAILIO_DB_PASSWORD": password,
         "RINGLINE_ASTERISK_SIP_PORT": str(asterisk.address[1]),
@@ -144,14 +154,16 @@ async def start(env: Mapping[str, str], **more: str) -> Edge:
             *(part for key, value in settings.items() for part in ("--env", f"{key}={value}")),
             *("--volume", f"{CHECKOUT}/kamailio-config:/etc/ringline-kamailio:ro"),
             *("--volume", f"{CHECKOUT}/docker/kamailio-entrypoint.sh:/entrypoint.sh:ro"),
+            *(part for mount in mounts for part in ("--volume", mount)),
             *("--entrypoint", "/entrypoint.sh"),
             f"ringline/kamailio:{env.get('RINGLINE_IMAGE_TAG', 'dev')}",
         ]
     )
     rpc = KamailioRpc(f"http://127.0.0.1:{port}/rpc", secret)
-    edge = Edge(port, "edge.test", asterisk, rpc, RoutingService(database, rpc), database, name)
+    edge = Edge(port, "edge.test", asterisk, rpc, RoutingService(database, rpc), database, name, ports)
     # The image's own health check says when it is up.
-    for _ in range(100):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         check = await asyncio.create_subprocess_exec(
             CHECKOUT / "docker/kamailio-health",
             env={"RINGLINE_KAMAILIO_PORT": str(port), "PATH": "/usr/bin:/bin"},
@@ -179,15 +191,27 @@ async def stop(edge: Edge, env: Mapping[str, str]) -> None:
 
 
 def free_port() -> int:
-    """A port that is free for UDP and TCP at this moment."""
+    """A port that is free for UDP and TCP at this moment.
+
+    Beyond those that the system hands out by itself, so that no connection takes it before it is used.
+    """
     while True:
+        place = ("127.0.0.1", 61_000 + secrets.randbelow(4_500))
         with socket.socket(type=socket.SOCK_STREAM) as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
             try:
-                udp.bind(tcp.getsockname())
+                tcp.bind(place)
+                udp.bind(place)
             except OSError:
                 continue
-            return int(tcp.getsockname()[1])
+            return place[1]
+
+
+def _free_ports(count: int) -> list[int]:
+    """So many, all different."""
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port())
+    return list(found)
 
 
 def asterisk_headers(number: str = "+15551234567", *, anonymous: bool = False) -> tuple[str, ...]:

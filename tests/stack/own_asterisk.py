@@ -11,6 +11,7 @@ import os
 import secrets
 import socket
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.stack.containers import docker
@@ -19,11 +20,13 @@ from tests.stack.product import eventually
 CHECKOUT = Path(__file__).parents[2]
 
 
-def _free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _free_ports(*kinds: socket.SocketKind) -> list[int]:
+    """Ports that are free at this moment, each another one."""
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket(socket.AF_INET, kind)) for kind in kinds]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 class OwnAsterisk:
@@ -35,9 +38,9 @@ class OwnAsterisk:
         self.application = application
         self.username = "tester"
         self.password = secrets.token_hex(8)
-        self.ari_port = _free_port()
-        self.ami_port = _free_port()
-        self.sip_port = _free_port(socket.SOCK_DGRAM)
+        self.ari_port, self.ami_port, self.sip_port = _free_ports(
+            socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_DGRAM
+        )
 
     @property
     def url(self) -> str:
@@ -90,7 +93,7 @@ class OwnAsterisk:
     async def __aexit__(self, *_: object) -> None:
         await docker("rm", "--force", self.name)
 
-    async def booted(self, within: float = 60.0) -> None:
+    async def booted(self, within: float = 90.0) -> None:
         async def check() -> bool:
             await docker("exec", self.name, "asterisk-health.sh", "kamailio")
             return True

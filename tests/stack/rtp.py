@@ -27,6 +27,8 @@ class Heard:
     sequence: int
     timestamp: int
     payload: bytes
+    port: int = 0
+    """Where it came from."""
 
 
 class Ear(asyncio.DatagramProtocol):
@@ -53,10 +55,19 @@ class Ear(asyncio.DatagramProtocol):
         self.port = transport.get_extra_info("sockname")[1]
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        # the port above another one is where that one's RTCP goes (types 192 to 223, RFC 5761)
+        if len(data) < HEADER.size or 192 <= data[1] < 224:
+            return
         _, second, sequence, timestamp, _ = HEADER.unpack_from(data)
         self.heard.append(
             Heard(
-                time.monotonic(), second & 0x7F, bool(second & 0x80), sequence, timestamp, data[HEADER.size :]
+                time.monotonic(),
+                second & 0x7F,
+                bool(second & 0x80),
+                sequence,
+                timestamp,
+                data[HEADER.size :],
+                addr[1],
             )
         )
 

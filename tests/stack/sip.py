@@ -11,6 +11,8 @@ from functools import partial
 from typing import cast
 
 CRLF = "\r\n"
+WITHIN = 15.0
+"""How long what will come is waited for (seconds); who waits for silence says for how long."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Phone(asyncio.DatagramProtocol):
     def __init__(self, behaviour: Behaviour | None = None) -> None:
         self.behaviour = behaviour
         self.received: list[Message] = []
+        self._answered: dict[str, tuple[str, int, str] | None] = {}
         self._news = asyncio.Event()
         self._transport: asyncio.DatagramTransport | None = None
         self.address = ("", 0)
@@ -83,6 +86,13 @@ class Phone(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         message = Message.parse(data, addr)
+        if message.start and not message.status and message.method != "ACK":
+            # a request that is sent again is the same one, and is answered as it was (RFC 3261 section 17.2)
+            if message.raw in self._answered:
+                if (said := self._answered[message.raw]) is not None:
+                    self.send(*said)
+                return
+            self._answered[message.raw] = None
         self.received.append(message)
         if not message.status and self.behaviour is not None:
             self.behaviour(self, message)
@@ -116,28 +126,33 @@ class Phone(asyncio.DatagramProtocol):
             "",
             body,
         ]
-        self.send(CRLF.join(lines), request.source[1], request.source[0])
+        said = CRLF.join(lines), request.source[1], request.source[0]
+        self._answered[request.raw] = said
+        self.send(*said)
 
     def requests(self, method: str, call_id: str = "") -> list[Message]:
         found = [m for m in self.received if not m.status and m.method == method]
         return [m for m in found if not call_id or m.one("call-id") == call_id]
 
-    async def wait(self, wanted: Callable[[Message], bool], within: float = 3.0) -> Message:
+    async def wait(self, wanted: Callable[[Message], bool], within: float = WITHIN) -> Message:
         """The first message that is wanted, from the beginning of the record."""
-        async with asyncio.timeout(within):
-            while True:
-                self._news.clear()
-                for message in self.received:
-                    if wanted(message):
-                        return message
-                await self._news.wait()
+        try:
+            async with asyncio.timeout(within):
+                while True:
+                    self._news.clear()
+                    for message in self.received:
+                        if wanted(message):
+                            return message
+                    await self._news.wait()
+        except TimeoutError:
+            raise TimeoutError(f"not within {within:g} s: {[m.start for m in self.received]}") from None
 
-    async def request(self, method: str, call_id: str, within: float = 3.0) -> Message:
+    async def request(self, method: str, call_id: str, within: float = WITHIN) -> Message:
         return await self.wait(
             lambda m: not m.status and m.method == method and m.one("call-id") == call_id, within
         )
 
-    async def final(self, call_id: str, method: str = "INVITE", within: float = 3.0) -> Message:
+    async def final(self, call_id: str, method: str = "INVITE", within: float = WITHIN) -> Message:
         """The final response to our request of that Call-ID."""
         return await self.wait(
             lambda m: m.status >= 200 and m.one("call-id") == call_id and m.method == method, within

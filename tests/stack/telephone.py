@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from tests.stack.product import eventually
 from tests.stack.rtp import Ear, linear
 from tests.stack.sip import Message, Phone
 
@@ -27,6 +28,8 @@ class Telephone:
     ear: Ear
     answers: float | None = 0.5
     status: int = 200
+    crosses: bool = False
+    """Answers when it is cancelled, as if its answer had been on the way already."""
     answered: dict[str, float] = field(default_factory=dict)
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
 
@@ -45,6 +48,18 @@ class Telephone:
         """The loudness of what came (root mean square of 16 bits), 0 where nothing came."""
         samples = linear(self.ear.audio())
         return float((samples**2).mean() ** 0.5) if samples.size else 0.0
+
+    async def rings(self) -> Message:
+        """Until it was called; the INVITE."""
+        return await self.phone.wait(lambda m: m.method == "INVITE" and not m.status)
+
+    async def cancelled(self) -> Message:
+        """Until it need not ring any more; the CANCEL."""
+        return await self.phone.wait(lambda m: m.method == "CANCEL" and not m.status)
+
+    async def hears(self, within: float = 30.0) -> None:
+        """Until it has heard something that is loud enough for speech."""
+        await eventually(lambda: self.heard() > 500, "speech is heard", within=within, every=0.3)
 
     def hang_up(self, call_id: str) -> None:
         """Send the BYE of a call that was answered, straight along its route set."""
@@ -84,7 +99,9 @@ class Telephone:
         elif request.method == "CANCEL":
             phone.answer(request, 200, "OK")
             for invite in phone.requests("INVITE", call_id)[:1]:
-                if call_id not in self.answered:
+                if self.crosses:
+                    self._final(invite)
+                elif call_id not in self.answered:
                     self.answered[call_id] = 0.0
                     phone.answer(invite, 487, "Request Terminated")
         elif request.method == "BYE":

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from ringline.ari import BadRequest, Channel, Client, Conflict, NotFound, ServerError, State
-from tests.stack.product import SOURCE, Product, number
+from tests.stack.product import SOURCE, Product, eventually, number
 
 if TYPE_CHECKING:
     from tests.stack.conftest import AsteriskView
@@ -22,7 +22,7 @@ Dial = Callable[..., "asyncio.Future[Channel]"]
 @pytest.fixture
 async def client(env: Mapping[str, str]) -> AsyncIterator[Client]:
     client = make(env, f"test-{secrets.token_hex(4)}")
-    await client.start(timeout=10)
+    await client.start(timeout=30)
     yield client
     await client.close()
 
@@ -84,19 +84,19 @@ async def test_a_call_from_its_first_event_to_its_last(client: Client, dial: Dia
     await dial(number(), channel.id)
     assert (await within(20, started))["type"] == "StasisStart"
     playing = channel.play("sound:hello-world", playbackId=playback.id)
-    assert (await within(5, playing)) == playback
-    assert (await within(10, finished))["playback"]["state"] == "done"
+    assert (await within(20, playing)) == playback
+    assert (await within(20, finished))["playback"]["state"] == "done"
 
     destroyed = channel.next_event("ChannelDestroyed")
     await channel.hangup(reason_code=16)
-    assert (await within(5, destroyed))["cause"] == 16
+    assert (await within(20, destroyed))["cause"] == 16
     assert [kind for kind in types if kind in {"StasisStart", "StasisEnd", "ChannelDestroyed"}] == [
         "StasisStart",
         "StasisEnd",
         "ChannelDestroyed",
     ]
     assert channel.id not in {entry["id"] for entry in await ari.list("channels")}
-    assert len(client.dispatcher.objects) == 0
+    await eventually(lambda: not client.dispatcher.objects, "nothing is kept of what is gone")
 
 
 async def test_refusals_are_errors_of_their_own_kind(client: Client, dial: Dial) -> None:
@@ -120,7 +120,7 @@ async def test_refusals_are_errors_of_their_own_kind(client: Client, dial: Dial)
     with pytest.raises(Conflict):
         await dial(number("0002"), channel.id)
     await channel.hangup()
-    await within(5, destroyed)
+    await within(20, destroyed)
 
 
 async def test_requests_of_one_key_are_served_in_order_under_load(client: Client) -> None:
@@ -146,9 +146,9 @@ async def test_a_recording_is_fetched_over_http(client: Client, dial: Dial) -> N
     recording = client.live_recording(name, channel.key)
     finished = recording.next_event("RecordingFinished")
     assert (await channel.record(name, "wav", beep=False)) == recording
-    await asyncio.sleep(1)
+    await asyncio.sleep(2)
     await recording.stop()
-    await within(5, finished)
+    await within(20, finished)
     stored = await client.recordings.getStored(name)
     data = await stored.getStoredFile()
     await stored.deleteStored()
@@ -200,7 +200,7 @@ async def test_only_wanted_events_come(client: Client, env: Mapping[str, str]) -
         heard: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         listener.on_event("ChannelUserevent", heard.set_result)
         await client.events.userEvent(eventName="x", application=listener.application)
-        assert (await within(5, heard))["eventname"] == "x"
+        assert (await within(20, heard))["eventname"] == "x"
 
 
 async def test_being_taken_over_is_told(client: Client, env: Mapping[str, str]) -> None:
@@ -208,12 +208,13 @@ async def test_being_taken_over_is_told(client: Client, env: Mapping[str, str]) 
     client.on_state(lambda state, detail: states.append(state))
 
     async with make(env, client.application, request_sockets=0) as rival:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while State.LOST not in states:
                 await asyncio.sleep(0.05)
+        # before it is this one's turn to take over
+        assert states == [State.REPLACED, State.LOST]
         assert rival.connected
 
-    assert states == [State.REPLACED, State.LOST]
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not client.connected:
             await asyncio.sleep(0.1)

@@ -31,7 +31,7 @@ async def client(env: Mapping[str, str]) -> AsyncIterator[Client]:
         f"hello-{secrets.token_hex(4)}",
         allowed_events=None,
     )
-    await client.start(timeout=15)
+    await client.start(timeout=30)
     yield client
     await client.close()
 
@@ -69,7 +69,7 @@ async def test_hello_world_of_the_readme(client: Client, originate: Originate) -
         ended = client.playback(f"digit-{channel.id}").next_event("PlaybackFinished")
         playback = await channel.play(media=f"sound:digits/{digit}", playbackId=f"digit-{channel.id}")
         played.append(playback.json["media_uri"])
-        await asyncio.wait_for(ended, 10)
+        await asyncio.wait_for(ended, 30)
         await channel.continueInDialplan(context="edge", extension="h")
 
     async def on_start(channel: Channel, event: Event) -> None:
@@ -116,10 +116,10 @@ async def test_the_readme_with_every_key(env: Mapping[str, str]) -> None:
         client.on_channel_event("StasisStart", on_start)
         phone = client.channel("phone")
         talking = phone.next_event("StasisStart")
-        await client.channels.originate(asterisk.endpoint("+15550001111"), channelId=phone.id, timeout=10)
-        await asyncio.wait_for(talking, 10)
+        await client.channels.originate(asterisk.endpoint("+15550001111"), channelId=phone.id, timeout=20)
+        await asyncio.wait_for(talking, 30)
         await phone.sendDTMF(dtmf="4*#", before=200, between=150)
-        await asyncio.wait_for(gone.wait(), 15)
+        await asyncio.wait_for(gone.wait(), 30)
 
         assert played == ["sound:digits/4", "sound:demo-thanks", "sound:vm-goodbye"]
 
@@ -134,7 +134,7 @@ async def test_channels_are_listed_and_watched(client: Client, originate: Origin
     client.on_channel_event("StasisStart", lambda channel, event: entered.set_result(channel))
 
     made = await originate(number())
-    channel = await asyncio.wait_for(entered, 20)
+    channel = await asyncio.wait_for(entered, 30)
     assert channel == made
     assert channel in await client.channels.list()
     details = await client.channels.get(channelId=channel.id)
@@ -161,7 +161,7 @@ async def test_a_playback_is_controlled(client: Client, originate: Originate) ->
     starts = client.on_playback_event("PlaybackStarted", lambda playback, event: heard.append(playback.id))
 
     await originate(number())
-    channel = await asyncio.wait_for(entered, 20)
+    channel = await asyncio.wait_for(entered, 30)
     playback = await channel.play(media=["sound:tt-monkeys", "sound:tt-weasels"], playbackId=str(uuid4()))
     assert isinstance(playback, Playback)
     finished = playback.next_event("PlaybackFinished")
@@ -170,7 +170,7 @@ async def test_a_playback_is_controlled(client: Client, originate: Originate) ->
         await playback.control(operation=operation)
     assert (await client.playbacks.get(playbackId=playback.id)).json["target_uri"] == f"channel:{channel.id}"
     await playback.stop()
-    await asyncio.wait_for(finished, 10)
+    await asyncio.wait_for(finished, 30)
 
     starts.close()
     again = await channel.play(media="tone:ring;tonezone=us")
@@ -201,13 +201,13 @@ async def test_callers_wait_in_a_bridge_that_is_recorded(client: Client, origina
     bridge.on_event("ChannelLeftBridge", on_left)
 
     first, second = await asyncio.gather(originate(number()), originate(number()))
-    await eventually(lambda: sorted(inside) == sorted([first.id, second.id]), "both are in", within=20)
+    await eventually(lambda: sorted(inside) == sorted([first.id, second.id]), "both are in", within=30)
     current = await client.bridges.get(bridgeId=bridge.id)
     assert sorted(current.json["channels"]) == sorted(inside)
 
     beeped = client.playback(f"beep-{bridge.id}").next_event("PlaybackFinished")
     await bridge.play(media="sound:beep", playbackId=f"beep-{bridge.id}")
-    await asyncio.wait_for(beeped, 10)
+    await asyncio.wait_for(beeped, 30)
     recording = await bridge.record(
         name=f"ari-py/{bridge.id}", format="wav", ifExists="overwrite", beep=False
     )
@@ -215,16 +215,16 @@ async def test_callers_wait_in_a_bridge_that_is_recorded(client: Client, origina
     stored = recording.next_event("RecordingFinished")
     await asyncio.sleep(0.5)
     await recording.stop()
-    await asyncio.wait_for(stored, 10)
+    await asyncio.wait_for(stored, 30)
     await client.recordings.deleteStored(recordingName=recording.id)
 
     await bridge.removeChannel(channel=first.id)
     await first.hangup()
     await second.hangup()
-    await asyncio.wait_for(empty.wait(), 10)
+    await asyncio.wait_for(empty.wait(), 30)
     destroyed = bridge.next_event("BridgeDestroyed")
     await bridge.destroy()
-    await asyncio.wait_for(destroyed, 10)
+    await asyncio.wait_for(destroyed, 30)
 
 
 async def test_one_caller_is_connected_to_another(client: Client, originate: Originate) -> None:
@@ -232,15 +232,15 @@ async def test_one_caller_is_connected_to_another(client: Client, originate: Ori
     first, second = client.channel(str(uuid4())), client.channel(str(uuid4()))
     first_entered, second_entered = first.next_event("StasisStart"), second.next_event("StasisStart")
     await originate(number("0008"), first.id)
-    await asyncio.wait_for(first_entered, 20)
+    await asyncio.wait_for(first_entered, 30)
     await first.ring()
     await originate(number(), second.id)
-    await asyncio.wait_for(second_entered, 20)
+    await asyncio.wait_for(second_entered, 30)
 
     bridge = await client.bridges.create(type="mixing")
     await bridge.addChannel(channel=[first.id, second.id])
     second.on_event("StasisEnd", lambda channel, event: first.hangup())
     both = asyncio.gather(first.next_event("StasisEnd"), second.next_event("StasisEnd"))
     await second.hangup()
-    await asyncio.wait_for(both, 10)
+    await asyncio.wait_for(both, 30)
     await bridge.destroy()

@@ -14,7 +14,7 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
-from tests.stack.containers import CHECKOUT, Containers
+from tests.stack.containers import Containers
 from tests.stack.product import (
     DEFAULT_SOURCE,
     SOURCE,
@@ -25,6 +25,7 @@ from tests.stack.product import (
     order,
     sleep,
 )
+from tests.stack.wrapper import ringline
 
 PARTS = {"database", "redis", "ari", "kamailio", "calls"}
 ZERO = "00000000-0000-0000-0000-000000000000"
@@ -50,10 +51,16 @@ async def fetch(
 async def test_the_process_is_alive_and_every_part_is_ready(product: Product) -> None:
     status, text, _ = await fetch(product, "/healthz")
     assert (status, json.loads(text)["status"]) == (200, "ok")
-    status, text, _ = await fetch(product, "/readyz")
-    report = json.loads(text)
-    assert (status, report["status"], set(report["parts"])) == (200, "ready", PARTS)
-    assert all(part["ok"] and part["milliseconds"] < 2000 for part in report["parts"].values())
+
+    async def ready() -> bool:
+        status, text, _ = await fetch(product, "/readyz")
+        report = json.loads(text)
+        assert (status, report["status"], set(report["parts"])) == (200, "ready", PARTS)
+        assert all(part["ok"] and part["milliseconds"] < 2000 for part in report["parts"].values()), report
+        return True
+
+    # a busy machine may be slow once
+    await eventually(ready, "every part is ready")
 
 
 async def test_a_part_that_stands_still_is_told_by_readyz_and_by_the_doctor(
@@ -64,14 +71,14 @@ async def test_a_part_that_stands_still_is_told_by_readyz_and_by_the_doctor(
         async def told() -> Json | None:
             status, text, _ = await fetch(product, "/readyz")
             report: Json = json.loads(text)
-            return report if status == 503 else None
+            down = [name for name, part in report["parts"].items() if not part["ok"]]
+            return report if (status, down) == (503, ["redis"]) else None
 
-        report = await eventually(told, "/readyz says so", within=8)
-        assert [name for name, part in report["parts"].items() if not part["ok"]] == ["redis"]
+        report = await eventually(told, "/readyz says so of this part only")
         assert report["parts"]["redis"]["detail"]
         status, _, _ = await fetch(product, "/healthz")
         assert status == 200, "a part that is down is no reason to restart the controller"
-        code, said = await doctor()
+        code, said = await ringline("doctor")
         assert code == 1, said
         (line,) = [line for line in said.splitlines() if re.match(r"FAILED +redis", line)]
         after = said[said.index(line) :].splitlines()[1]
@@ -84,7 +91,7 @@ async def test_a_part_that_stands_still_is_told_by_readyz_and_by_the_doctor(
 
 
 async def test_the_doctor_finds_nothing_on_a_healthy_stack(product: Product) -> None:
-    code, said = await doctor()
+    code, said = await ringline("doctor")
     assert code == 0, said
     for part in ("postgres", "redis", "asterisk", "kamailio", "carrier", "speech", "api"):
         assert re.search(rf"^ok +{part}", said, re.MULTILINE), said
@@ -93,24 +100,10 @@ async def test_the_doctor_finds_nothing_on_a_healthy_stack(product: Product) -> 
             assert value not in said, f"{name} is shown"
 
 
-async def doctor() -> tuple[int, str]:
-    """Exit status and output of ``./ringline doctor`` on the test instance."""
-    process = await asyncio.create_subprocess_exec(
-        *(CHECKOUT / "ringline", "doctor"),
-        env={"RINGLINE_ENV_FILE": str(CHECKOUT / ".env.test"), "PATH": "/usr/local/bin:/usr/bin:/bin"},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode or 0, output.decode()
-
-
 async def test_metrics_have_the_names_that_were_promised(product: Product) -> None:
     call = await product.place(number("0007"), {"type": "answer"}, sleep(5))
     await product.ended(call)
-    samples = await product.metrics()
-    for name in (
+    wanted = (
         "ringline_calls_live{status=progressing}",
         "ringline_calls_ended_total{direction=outgoing,reason=normal}",
         "ringline_calls_started_total{direction=outgoing}",
@@ -122,13 +115,25 @@ async def test_metrics_have_the_names_that_were_promised(product: Product) -> No
         "ringline_ari_connected",
         "ringline_tasks",
         "process_cpu_seconds_total",
-    ):
-        assert name in samples, name
-    assert samples["ringline_ari_connected"] == 1
-    assert samples["ringline_calls_overdue"] == 0
+    )
+
+    async def there() -> dict[str, float]:
+        samples = await product.metrics()
+        assert [name for name in wanted if name not in samples] == []
+        assert samples["ringline_ari_connected"] == 1
+        assert samples["ringline_calls_overdue"] == 0
+        return samples
+
+    # an action is counted when the flow comes to its end, gauges are read once a second
+    samples = await eventually(there, "all metrics are there")
     assert samples["ringline_call_setup_seconds_count"] > 0
     assert any(name.startswith("ringline_ari_request_seconds_count{") for name in samples)
-    labels = {name.partition("{")[2] for name in samples if name.startswith("ringline_")}
+    # providers are few, and two may have one name
+    labels = {
+        re.sub(r"provider_id=[^,}]+", "", name.partition("{")[2])
+        for name in samples
+        if name.startswith("ringline_")
+    }
     assert not any(re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-", label) for label in labels), (
         "a series for each call"
     )
@@ -178,7 +183,8 @@ async def test_the_openapi_document_is_whole(product: Product) -> None:
         assert operation["summary"], where
         assert operation["operationId"] not in ids, where
         ids.add(operation["operationId"])
-        assert {"200", "503"} <= operation["responses"].keys() or "200" in operation["responses"], where
+        # a WebSocket answers with another protocol (RFC 9110 section 15.2.2)
+        assert ("101" if path == "/v1.0/ws" else "200") in operation["responses"], where
         assert all(response["description"] for response in operation["responses"].values()), where
         declared = {one["name"] for one in operation.get("parameters", []) if one.get("in") == "path"}
         assert declared == set(re.findall(r"\{(\w+)\}", path)), where
@@ -292,7 +298,7 @@ async def test_a_wrong_login_is_refused(product: Product, body: Json) -> None:
 async def test_an_access_key_lives_from_its_making_to_its_end(product: Product) -> None:
     made = await product.api.post("/v1.0/accesskeys", {"name": "stack test"})
     assert made["token"].startswith("vb_")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while (await fetch(product, "/v1.0/customer", params={"accesskey": made["token"]}))[0] != 200:
             await asyncio.sleep(0.1)
     listed = await product.api.get("/v1.0/accesskeys")
@@ -304,7 +310,7 @@ async def test_an_access_key_lives_from_its_making_to_its_end(product: Product) 
     async def refused() -> bool:
         return (await fetch(product, "/v1.0/customer", params={"accesskey": made["token"]}))[0] == 401
 
-    await eventually(refused, "the deleted key is refused", within=5)
+    await eventually(refused, "the deleted key is refused")
 
 
 # --- calls as records -----------------------------------------------------------------------------------------
@@ -337,7 +343,9 @@ async def test_an_idempotency_key_makes_one_call_of_many_requests(product: Produ
     assert len(made) == 1
     assert {status for status, *_ in answers} <= {200, 409}
     await product.ended({"id": made.pop()})
-    assert len(product.lines(to)) == len(product.lines(to_two)) == 1
+    # each has one line
+    for dialled in (to, to_two):
+        await product.line(dialled)
 
     # a refused request did nothing, so its key may be used again
     key = str(uuid4())
@@ -351,6 +359,15 @@ async def test_pages_hold_every_call_once_newest_first(product: Product) -> None
     placed = await asyncio.gather(*(product.place(number("0001"), sleep(1)) for _ in range(11)))
     await asyncio.gather(*(product.ended(call) for call in placed))
     wanted, found, token = {call["id"] for call in placed}, [], ""
+
+    async def listed() -> list[Json] | None:
+        query = {"hangup_reason": "busy", "page_size": "1000", "unknown": "ignored"}
+        rows: list[Json] = (await product.api.get("/v1.0/calls", **query))["result"]
+        return rows if wanted <= {call["id"] for call in rows} else None
+
+    # a filter asks the table, which is written a fifth of a second behind
+    busy = await eventually(listed, "all calls are listed as busy")
+    assert {call["hangup_reason"] for call in busy} == {"busy"}
     for _ in range(20):
         query = {"page_size": "4", **({"page_token": token} if token else {})}
         page = await product.api.get("/v1.0/calls", **query)
@@ -367,15 +384,6 @@ async def test_pages_hold_every_call_once_newest_first(product: Product) -> None
     # any time in either style is a token
     for style in ("2021-02-06T08:54:38Z", "2021-02-06 08:54:38.000000"):
         assert await product.api.get("/v1.0/calls", page_token=style) == {"result": [], "next_page_token": ""}
-
-    async def listed() -> list[Json] | None:
-        query = {"hangup_reason": "busy", "page_size": "1000", "unknown": "ignored"}
-        rows: list[Json] = (await product.api.get("/v1.0/calls", **query))["result"]
-        return rows if wanted <= {call["id"] for call in rows} else None
-
-    # a filter asks the table, which is written a fifth of a second behind
-    busy = await eventually(listed, "all calls are listed as busy")
-    assert {call["hangup_reason"] for call in busy} == {"busy"}
 
 
 async def test_a_deleted_call_is_out_of_sight(product: Product) -> None:
@@ -406,11 +414,11 @@ async def test_a_live_call_shows_where_it_stands(product: Product) -> None:
 
     await eventually(sleeping, "the action shows")
     # rows are written a moment after their calls
-    await eventually(listed, "the list shows it", within=2)
+    await eventually(listed, "the list shows it")
     began = time.monotonic()
     await product.hang_up(call)
-    record = await product.ended(call, within=5)
-    assert time.monotonic() - began < 3
+    record = await product.ended(call)
+    assert time.monotonic() - began < 10, "it waited for the action"
     assert record["hangup_by"] == "local"
 
 
@@ -418,7 +426,7 @@ async def test_a_live_call_shows_where_it_stands(product: Product) -> None:
 
 
 async def test_the_seeded_numbers(product: Product) -> None:
-    page = await product.api.get("/v1.0/numbers")
+    page = await product.api.get("/v1.0/numbers", page_size="1000")
     rows = {row["number"]: row for row in page["result"]}
     assert {SOURCE, DEFAULT_SOURCE, "+15559876543"} <= set(rows)
     row = rows[SOURCE]

@@ -24,7 +24,12 @@ DEEP = "[" * 100_000
 
 async def refused(product: Product, body: object, status: int = 400) -> Json:
     """The error of a POST /v1.0/calls, whose envelope is checked. Nothing was placed."""
-    before = (await product.api.get("/v1.0/calls", page_size="1"))["result"]
+
+    async def last() -> list[str]:
+        # what else is shown of it may change, for it is written a moment behind
+        return [call["id"] for call in (await product.api.get("/v1.0/calls", page_size="1"))["result"]]
+
+    before = await last()
     got, answer = await product.api.call("POST", "/v1.0/calls", body)
     assert got == status, answer
     error: Json = answer["error"]
@@ -32,7 +37,7 @@ async def refused(product: Product, body: object, status: int = 400) -> Json:
     assert error["request_id"].startswith("req_")
     assert len(error["message"]) < 2000
     assert "Traceback" not in error["message"]
-    assert (await product.api.get("/v1.0/calls", page_size="1"))["result"][:1] == before[:1] or not before
+    assert await last() == before or not before
     return error
 
 
@@ -109,9 +114,9 @@ FAULTS: list[tuple[str, Change, list[str]]] = [
     ("broken SSML", put(*OPTION, "text", value="<speak>hello"), ["text"]),
     ("no URL at all", put(*ACTION, value=play()), ["stream_urls", "empty"]),
     (
-        "101 destinations",
-        put("destinations", value=[{"type": "tel", "target": SOURCE}] * 101),
-        ["destinations", "100"],
+        "1001 destinations",
+        put("destinations", value=[{"type": "tel", "target": SOURCE}] * 1001),
+        ["destinations", "1000"],
     ),
     ("1001 actions", put("actions", value=[sleep(1)] * 1001), ["actions", "1000"]),
     ("digits that no telephone has", put(*ACTION, value=digits("12E4")), ["digits", "0-9"]),
@@ -228,7 +233,7 @@ async def test_ten_megabytes_are_refused_before_they_are_read(product: Product) 
     )
     writer.write(head.encode())
     await writer.drain()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         status = await reader.readline()
         assert b" 413 " in status, status
         answer = await reader.readuntil(b"}}")
@@ -333,13 +338,13 @@ async def test_hostile_files_fail_in_bounded_time_and_the_flow_goes_on(
 
     async def run(url: str, reason: str) -> None:
         to, began = number("0008"), time.monotonic()
-        record = await product.ended(await product.place(to, play(url), digits("42")), within=45)
+        record = await product.ended(await product.place(to, play(url), digits("42")), within=75)
         (failure,) = record["failures"]
         assert (failure["type"], failure["reason"]) == ("play", reason), failure
         assert failure["message"]
         assert (record["hangup_by"], record["hangup_reason"]) == ("local", "normal")
         assert (await product.line(to))["dtmf"] == "42", f"{url}: the flow did not go on"
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 60
 
     with silent:
         faults = await asyncio.gather(*(run(*case) for case in cases.values()), return_exceptions=True)
@@ -352,7 +357,7 @@ async def test_hostile_files_fail_in_bounded_time_and_the_flow_goes_on(
 async def test_a_failed_file_does_not_keep_the_next_from_being_played(product: Product, files: Files) -> None:
     to = number("0008")
     call = await product.place(to, play(files.url("sounds/none.wav")), talk("still here"), digits("1"))
-    record = await product.ended(call, within=30)
+    record = await product.ended(call, within=60)
     assert [failure["reason"] for failure in record["failures"]] == ["FETCH_FAILED"]
     assert record["failures"][0]["action_id"] != "00000000-0000-0000-0000-000000000000"
     assert (await product.line(to))["dtmf"] == "1"

@@ -66,6 +66,21 @@ async def test_a_quick_run_measures_everything(tmp_path: Path) -> None:
         assert 0 < p50 <= p95 <= p99, f"{name}: {kinds[name]}"
         assert re.fullmatch(rf"{_NUMBER}( or more)?", kinds[name][4]), f"{name}: {kinds[name]}"
 
+    phones = {
+        cells[0]: cells[1:]
+        for line in report.splitlines()
+        if line.startswith("| ")
+        and len(cells := [cell.strip() for cell in line.strip("| ").split(" | ")]) == 7
+    }
+    for name in ("a phone dials a number of ours", "a phone dials out to a carrier"):
+        rate, failed, times, *cpu = phones[name]
+        p50, p95, p99 = (float(value) for value in times.split(" / "))
+        assert 0 < p50 <= p95 <= p99, f"{name}: {times}"
+        # a loaded machine may be late with some, not with most
+        assert int(failed) < int(rate), f"{name}: {phones[name]}"
+        assert all(float(value) > 0 for value in cpu), f"{name}: {phones[name]}"
+    assert re.search(rf"answered [+-]{_NUMBER} ms later .* {_NUMBER} ms of Kamailio's CPU", report), report
+
     placed = re.search(rf"p50 / p95 / p99 {_NUMBER} / {_NUMBER} / {_NUMBER} ms.*Refused 0, lost 0", report)
     assert placed is not None, report
     held = re.search(rf"(\d+) calls held at once: .* MB, (-?{_NUMBER}) KB for each", report)
@@ -79,3 +94,9 @@ async def test_a_quick_run_measures_everything(tmp_path: Path) -> None:
     # a call that SIPp gave up as too late may have ended well all the same
     assert 200 < int(records[1]) <= int(records[2])
     assert "| while measuring |" in report
+    asked = {
+        name: cells for name, cells in kinds.items() if cells[-1] == "0" and name.startswith(("a bare", "`"))
+    }
+    assert {"a bare aiohttp handler", "`GET /v1.0/numbers`", "`POST /v1.0/calls`"} <= set(asked), kinds
+    assert all(float(cells[0]) > 1 for cells in asked.values()), asked
+    assert re.search(rf"With 20000 more calls stored .* takes {_NUMBER} s with its container", report), report

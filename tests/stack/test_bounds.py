@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -31,6 +32,14 @@ async def servers(env: Mapping[str, str]) -> AsyncIterator[Servers]:
     await made.close()
 
 
+@pytest.fixture
+async def other_servers(env: Mapping[str, str]) -> AsyncIterator[Servers]:
+    """At another port: what waits for the first server is in nobody's way there."""
+    made = await Servers(allowed_address(env)).start()
+    yield made
+    await made.close()
+
+
 def fetch(url: str) -> Json:
     return {"type": "fetch", "option": {"event_url": url, "event_method": "POST"}}
 
@@ -43,7 +52,7 @@ def variable(key: str, value: str, **more: Any) -> Json:
     return {"type": "variable_set", "option": {"key": key, "value": value}, **more}
 
 
-async def why(product: Product, call: Json, within: float = 10.0) -> tuple[str, str]:
+async def why(product: Product, call: Json, within: float = 30.0) -> tuple[str, str]:
     """Reason and sentence with which the call's flow ended."""
 
     async def ended() -> Json | None:
@@ -54,11 +63,16 @@ async def why(product: Product, call: Json, within: float = 10.0) -> tuple[str, 
     return shown["reason"], shown["message"]
 
 
-async def quick(product: Product) -> float:
-    """How long the API takes to answer while something else goes on."""
-    began = time.monotonic()
-    await product.api.get("/v1.0/customer")
-    return time.monotonic() - began
+def lasted(record: Json) -> float:
+    """Seconds from the answer of a call to its end."""
+    begin, end = (datetime.fromisoformat(record[name]) for name in ("tm_progressing", "tm_hangup"))
+    return (end - begin).total_seconds()
+
+
+async def not_held_up(product: Product) -> None:
+    """The API answers while something else goes on, however busy the machine is."""
+    async with asyncio.timeout(10):
+        await product.api.get("/v1.0/customer")
 
 
 async def test_a_loop_without_end_is_stopped_and_holds_up_nobody(product: Product) -> None:
@@ -69,7 +83,7 @@ async def test_a_loop_without_end_is_stopped_and_holds_up_nobody(product: Produc
         {"type": "goto", "option": {"target_id": here, "loop_count": 100_000}},
     )
     await product.reached(call, "progressing", "hangup")
-    assert await quick(product) < 2
+    await not_held_up(product)
     record = await product.ended(call)
     reason, message = await why(product, call)
     assert reason == "LOOP_LIMIT"
@@ -104,7 +118,7 @@ async def test_a_loop_by_next_id_is_refused_and_one_that_nobody_can_see_is_stopp
 async def test_a_flow_of_a_thousand_actions_runs_to_its_end(product: Product) -> None:
     actions = [variable(f"name{at % 50}", str(at)) for at in range(998)]
     call = await product.place(number(), *actions, sleep(0.2), HANGUP)
-    record = await product.ended(call)
+    record = await product.ended(call, within=60)
     assert (record["failures"], record["hangup_reason"]) == ([], "normal")
     assert (await why(product, call))[0] == "complete"
     status, answer = await product.api.call(
@@ -151,38 +165,44 @@ async def test_a_flow_that_runs_itself_is_stopped(product: Product) -> None:
 
 
 async def test_webhooks_to_a_server_that_never_answers_hold_up_nothing(
-    product: Product, servers: Servers
+    product: Product, servers: Servers, other_servers: Servers
 ) -> None:
     servers.answers["/never"] = "never"
-    servers.answers["/good"] = {}
+    other_servers.answers["/good"] = {}
     to_nobody = [webhook(servers.url("never")) for _ in range(100)]
     began = time.monotonic()
     call = await product.place(number(), *to_nobody, sleep(0.2), HANGUP)
-    other = await product.place(number(), webhook(servers.url("good", host="127.0.0.2")), sleep(0.2), HANGUP)
-    record = await product.ended(call)
+    other = await product.place(number(), webhook(other_servers.url("good")), sleep(0.2), HANGUP)
+    record = await product.ended(call, within=60)
     assert (await why(product, call))[0] == "complete"
-    assert record["failures"] == [], "the flow waited for nobody"
-    await product.ended(other)
-    assert time.monotonic() - began < 15
+    # each of them takes ten seconds: the flow waited for none
+    assert lasted(record) < 10
+    assert {failure["reason"] for failure in record["failures"]} <= {"WEBHOOK_TIMEOUT"}
+    assert (await product.ended(other, within=60))["failures"] == []
+    await eventually(lambda: other_servers.seen("/good"), "the other server has its webhook")
     # eight at a time, each given up after ten seconds, and said on the call that has ended meanwhile
     await eventually(lambda: len(servers.seen("/never")) >= 8, "the first are under way")
-    assert len(servers.seen("/never")) <= 16
+    turns = 1 + int((time.monotonic() - began) / 10)
+    assert len(servers.seen("/never")) <= 8 * turns
 
     async def given_up() -> bool:
         failures = (await product.show(call))["failures"]
         return any(failure["reason"] == "WEBHOOK_TIMEOUT" for failure in failures)
 
-    await eventually(given_up, "they were given up", within=25)
-    assert (await product.metrics())["ringline_queue_depth{queue=webhooks}"] <= 100
+    await eventually(given_up, "they were given up", within=30)
+
+    async def counted() -> bool:
+        # read once a second
+        return 0 < (await product.metrics())["ringline_queue_depth{queue=webhooks}"] <= 92
+
+    await eventually(counted, "those that were given up no longer wait")
 
 
 async def test_a_webhook_that_is_waited_for_is_waited_for_so_long(product: Product, servers: Servers) -> None:
     servers.answers["/never"] = "never"
     call = await product.place(number(), webhook(servers.url("never"), sync=True), HANGUP)
-    await product.reached(call, "progressing")
-    began = time.monotonic()
-    record = await product.ended(call, within=30)
-    assert 8 < time.monotonic() - began < 20
+    record = await product.ended(call, within=60)
+    assert 9.5 < lasted(record) < 20
     assert [failure["reason"] for failure in record["failures"]] == ["WEBHOOK_TIMEOUT"]
     assert (await why(product, call))[0] == "complete"
 
@@ -232,8 +252,8 @@ async def test_a_server_that_answers_badly_ends_the_flow_and_says_why(
     servers.answers["/bad"] = answer
     call = await product.place(number(), fetch(servers.url("bad")), talk("Never said."))
     await asyncio.sleep(0.5)
-    assert await quick(product) < 2
-    assert (await why(product, call, within=25))[0] == reason
+    await not_held_up(product)
+    assert (await why(product, call))[0] == reason
     await product.ended(call)
 
 
@@ -242,7 +262,6 @@ async def test_a_caller_who_hangs_up_ends_a_fetch(product: Product, servers: Ser
     call = await product.place(number(), fetch(servers.url("never")))
     await eventually(lambda: servers.seen("/never"), "the server was asked")
     await product.hang_up(call)
-    began = time.monotonic()
-    await product.ended(call)
+    record = await product.ended(call)
     assert (await why(product, call))[0] == "hangup"
-    assert time.monotonic() - began < 5
+    assert lasted(record) < 10, "it waited for the server's answer"

@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 
 from tests.stack.caller import Caller
-from tests.stack.product import CHECKOUT
+from tests.stack.product import CHECKOUT, eventually
 from tests.stack.rtp import Ear, linear, match, noise, read_wav
 from tests.stack.sip import Phone
 
@@ -27,10 +27,11 @@ def journal(env: Mapping[str, str]) -> Path:
 
 
 async def line_of(env: Mapping[str, str], call_id: str) -> dict[str, Any]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             if journal(env).exists():
-                lines = [json.loads(line) for line in journal(env).read_text().splitlines()]
+                # the last one may still be in the writing
+                lines = [json.loads(line) for line in journal(env).read_bytes().split(b"\n")[:-1]]
                 found = [line for line in lines if line["sip_call_id"] == call_id]
                 if found:
                     assert len(found) == 1
@@ -55,7 +56,7 @@ async def dial(env: Mapping[str, str], *options: str) -> tuple[int, str, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, error = await asyncio.wait_for(process.communicate(), 30)
+    out, error = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode is not None
     return process.returncode, out.decode(), error.decode()
 
@@ -81,15 +82,14 @@ async def test_recording_is_in_the_checkout(env: Mapping[str, str], caller: Call
     sent = noise(1.0)
     await caller.ear.say(caller.rtp_port, sent)
     await caller.ear.press(caller.rtp_port, "09#")
-    await asyncio.sleep(0.1)
-    assert sent in caller.ear.audio()
+    await eventually(lambda: sent in caller.ear.audio(), "all of it comes back")
     await caller.bye()
     line = await line_of(env, call_id)
     assert line["dtmf"] == "09#"
     assert not Path(line["recording"]).is_absolute()
     quality, at = match(read_wav(CHECKOUT / line["recording"]), linear(sent))
     assert quality > 0.999
-    assert at < 0.5
+    assert at < 2
 
 
 async def test_dialling_an_unknown_number(env: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,13 @@ async def legs(product: Product, call: Json, count: int) -> list[Json]:
         ids = (await product.show(call))["chained_call_ids"]
         return ids if len(ids) == count else []
 
-    found = await eventually(chained, f"{count} legs", within=20)
+    found = await eventually(chained, f"{count} legs", within=30)
     return [await product.api.get(f"/v1.0/calls/{leg_id}") for leg_id in found]
+
+
+async def bridged(product: Product) -> bool:
+    """Whether there is one bridge, with two parties in it."""
+    return [len(bridge["channels"]) for bridge in await product.asterisk.list("bridges")] == [2]
 
 
 async def ring_in(product: Product, to: str, **how: Any) -> list[Json]:
@@ -76,7 +82,7 @@ async def test_the_tutorials_connect_greets_and_bridges_both_ways(product: Produ
     (leg,) = await legs(product, call, 1)
     leg = await product.reached(leg, "progressing")
     assert (leg["master_call_id"], leg["direction"]) == (call["id"], "outgoing")
-    assert len(await product.asterisk.list("bridges")) == 1
+    await eventually(lambda: bridged(product), "both are in one bridge")
     await asyncio.sleep(4)
     await product.hang_up(leg)
     record = await product.ended(call)
@@ -103,11 +109,13 @@ async def test_sound_and_keys_cross_the_bridge_in_both_directions(product: Produ
     await product.ended(call)
     heard_by_echo = read_wav(product.recording(await product.line(echo)))
     heard_by_machine = read_wav(product.recording(await product.line(machine)))
-    # the loudest second that arrived on the one side was sent back by it and arrived on the other
+    # a loud second that arrived on the one side was sent back by it and arrived on the other; a busy machine may
+    # have lost something of one or another
     energy = np.convolve(heard_by_echo**2, np.ones(RATE), mode="valid")
-    begin = int(np.argmax(energy))
-    assert energy[begin] / RATE > 1e-4
-    assert find(heard_by_machine, heard_by_echo[begin : begin + RATE]).peak > 0.8
+    begins = [begin for begin in range(0, energy.size, RATE // 4) if energy[begin] / RATE > 1e-4]
+    assert begins
+    peaks = [find(heard_by_machine, heard_by_echo[begin : begin + RATE]).peak for begin in begins]
+    assert max(peaks) > 0.8, peaks
 
     caller, called = number("0012"), number("0017")
     call = await product.place(caller, connect(called), HANGUP)
@@ -131,7 +139,9 @@ async def test_the_caller_hears_ringing_until_the_answer(product: Product) -> No
     (leg,) = await ended_legs(product, call, 1)
     assert (leg["hangup_by"], leg["hangup_reason"]) == ("local", "cancel")
     heard = read_wav(product.recording(await product.line(caller)))
-    assert tone(heard, 440, 480, begin=0.5, seconds=1.0) > 0.9
+    # some second of it: the other side's ringing may come late
+    shares = [tone(heard, 440, 480, begin=at / 4, seconds=1.0) for at in range(1, 9)]
+    assert max(shares) > 0.9, shares
     await product.line(called)
 
 
@@ -141,7 +151,7 @@ async def test_all_ring_and_the_first_to_answer_wins(product: Product) -> None:
     first, won, last = await legs(product, call, 3)
     won = await product.reached(won, "progressing")
     for rung in (first, last):
-        loser = await product.ended(rung, within=5)
+        loser = await product.ended(rung)
         assert loser["tm_progressing"] is None
         assert (loser["hangup_reason"], loser["hangup_cause"]) == ("normal", 26)
     await asyncio.sleep(3)
@@ -234,7 +244,7 @@ async def test_a_caller_who_was_not_answered_is_when_the_other_is(product: Produ
         await product.reached(record, "progressing")
         await dialling
         # the caller hung up: the leg ends with it
-        leg = await product.ended(leg, within=5)
+        leg = await product.ended(leg)
         assert (leg["hangup_by"], leg["hangup_reason"]) == ("local", "normal")
     finally:
         await product.drop_numbers(own)
@@ -244,13 +254,16 @@ async def test_early_media_is_heard_before_the_answer(product: Product, ari: Ast
     caller, called = number("1234"), number("0006")
     call = await product.place(caller, connect(called, early_media=True), HANGUP)
 
+    looked: list[datetime] = []
+
     async def together() -> bool:
+        looked.append(datetime.now(UTC))
         return any(len(bridge["channels"]) == 2 for bridge in await ari.list("bridges"))
 
     await eventually(together, "both parties in one bridge", every=0.05)
     (leg,) = await legs(product, call, 1)
-    assert leg["tm_progressing"] is None
-    await product.reached(leg, "progressing")
+    leg = await product.reached(leg, "progressing")
+    assert looked[-1] < datetime.fromisoformat(leg["tm_progressing"]), "not before it answered"
     await asyncio.sleep(1)
     await product.hang_up(leg)
     record = await product.ended(call)
@@ -258,7 +271,6 @@ async def test_early_media_is_heard_before_the_answer(product: Product, ari: Ast
     # our own ring-back ends with the early media: a whole tone without its pause is the carrier's
     heard = read_wav(product.recording(await product.line(caller)))
     assert tone(heard, 440, 480, begin=0.8, seconds=1.0) > 0.9
-    assert len(await product.asterisk.list("bridges")) == 0
 
 
 async def test_an_unanswered_caller_hears_early_media(product: Product) -> None:
@@ -317,7 +329,7 @@ async def test_the_tutorials_call_action(product: Product, files: Files) -> None
     record = await product.ended(call)
     assert record["failures"] == []
     assert record["chained_call_ids"] == [], "independent"
-    line = await product.line(notified, within=20)
+    line = await product.line(notified)
     assert (line["privacy"], line["dtmf"]) == ("id", "42")
     assert find(read_wav(product.recording(line)), MESSAGE).peak > 0.9
 
@@ -337,7 +349,7 @@ async def test_a_chained_call_ends_with_its_master(product: Product) -> None:
     assert leg["master_call_id"] == call["id"]
     await product.reached(leg, "progressing")
     await product.hang_up(call)
-    leg = await product.ended(leg, within=5)
+    leg = await product.ended(leg)
     assert (leg["hangup_by"], leg["hangup_reason"]) == ("local", "normal")
 
 
@@ -355,7 +367,7 @@ async def test_early_execution_runs_while_it_rings(product: Product) -> None:
     }
     call = await product.place(caller, action, sleep(30))
     (leg,) = await legs(product, call, 1)
-    leg = await product.ended(leg, within=8)
+    leg = await product.ended(leg)
     assert (leg["hangup_reason"], leg["tm_progressing"]) == ("cancel", None)
     await product.hang_up(call)
     await product.ended(call)
@@ -380,6 +392,7 @@ async def test_wrong_destinations_are_refused_by_place(api: Api, destination: Js
     assert says in str(answer)
 
 
+@pytest.mark.timeout(240)
 async def test_a_controller_that_dies_leaves_the_parties_talking(
     product: Product, containers: Containers
 ) -> None:
@@ -394,7 +407,7 @@ async def test_a_controller_that_dies_leaves_the_parties_talking(
     async def again() -> bool:
         return (await containers.life("controller"))[0] != started
 
-    await eventually(again, "the controller was started again", within=30)
+    await eventually(again, "the controller was started again", within=60)
     await containers.healthy("controller")
     # longer than the reconciler takes to drop what nobody owns
     await asyncio.sleep(5)
@@ -406,4 +419,4 @@ async def test_a_controller_that_dies_leaves_the_parties_talking(
     for record in (call, leg):
         ended = await product.ended(record)
         assert (ended["hangup_reason"], ended["hangup_by"]) == ("normal", "local")
-    await product.asterisk.wait_idle(within=20)
+    await product.asterisk.wait_idle()

@@ -84,7 +84,7 @@ class Talk:
         return read_wav(self.product.recording(mine)), read_wav(self.product.recording(theirs))
 
     def after(
-        self, name: str, heard: Samples, seconds: float = 0.8, skip: float = 0.5, *, echo: bool = False
+        self, name: str, heard: Samples, seconds: float = 0.8, skip: float = 1.0, *, echo: bool = False
     ) -> Samples:
         """A stretch of what was heard that begins shortly after a mark; a recording begins with the answer."""
         at = next(moment for label, moment in self.marks if label == name)
@@ -117,18 +117,18 @@ async def test_hold_is_told_on_the_wire_and_there_is_music_until_it_ends(
     shown = await talk.act("hold", talk.call, "hold")
     assert (shown["hold"], shown["moh"]) == (True, False)
     await talk.act("again", talk.call, "hold")
-    await asyncio.sleep(3)
+    await asyncio.sleep(3.5)
     shown = await talk.act("off", talk.call, "hold", method="DELETE")
     assert shown["hold"] is False
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(2.2)
     # not to the echo: Asterisk's generator also answers each packet that comes in with one that goes out
     await talk.act("moh", talk.call, "moh")
     await asyncio.sleep(2.5)
     await talk.act("moh off", talk.call, "moh", method="DELETE")
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(2.2)
     heard, echoed = await talk.finish()
     assert is_music(talk.after("hold", heard), music)
-    assert is_music(talk.after("hold", heard, skip=1.8), music), "a second request did not disturb it"
+    assert is_music(talk.after("hold", heard, skip=2.2), music), "a second request did not disturb it"
     assert not loud(talk.after("off", heard))
     assert is_music(talk.after("moh", heard), music)
     assert not loud(talk.after("moh", echoed, echo=True)), "only the one that was meant hears it"
@@ -138,7 +138,7 @@ async def test_hold_is_told_on_the_wire_and_there_is_music_until_it_ends(
 async def test_what_a_hold_looks_like_to_the_carrier(product: Product, api: Api, music: Samples) -> None:
     # the sandbox's echo stops sending when the description says that it is only to listen: RFC 3264 section 8.4
     echo = number("0008")
-    call = await product.place(echo, sleep(20), HANGUP)
+    call = await product.place(echo, sleep(90), HANGUP)
     await product.reached(call, "progressing")
     statistics = f"channels/call-{call['id']}/rtp_statistics"
 
@@ -146,21 +146,23 @@ async def test_what_a_hold_looks_like_to_the_carrier(product: Product, api: Api,
         found = await product.asterisk.get(statistics)
         return int(found["rxcount"])
 
+    async def in_a_second() -> int:
+        before = await received()
+        await asyncio.sleep(1)
+        return await received() - before
+
+    async def speaks() -> bool:
+        return await in_a_second() > 30
+
+    async def is_quiet() -> bool:
+        return await in_a_second() < 5
+
     await api.post(f"/v1.0/calls/{call['id']}/moh")
-    await asyncio.sleep(1)
-    before = await received()
-    await asyncio.sleep(1)
-    assert await received() - before > 30, "the echo sends back what it hears"
+    await eventually(speaks, "the echo sends back what it hears", within=15)
     await api.post(f"/v1.0/calls/{call['id']}/hold")
-    await asyncio.sleep(1)
-    before = await received()
-    await asyncio.sleep(1)
-    assert await received() - before < 5, "on hold it is told to be quiet"
+    await eventually(is_quiet, "on hold it is told to be quiet", within=15)
     await api.call("DELETE", f"/v1.0/calls/{call['id']}/hold")
-    await asyncio.sleep(1)
-    before = await received()
-    await asyncio.sleep(1)
-    assert await received() - before > 30
+    await eventually(speaks, "it sends again", within=15)
     await product.hang_up(call)
     await product.ended(call)
 
@@ -188,21 +190,21 @@ async def _no_snoops(product: Product) -> bool:
 
 
 async def test_mute_silences_one_direction(talk: Talk, product: Product) -> None:
-    await talk.act("speech", talk.leg, "talk", text=SPEECH + " " + SPEECH)
-    await asyncio.sleep(1.5)
+    await talk.act("speech", talk.leg, "talk", text=" ".join([SPEECH] * 3))
+    await asyncio.sleep(2.0)
     shown = await talk.act("mute in", talk.leg, "mute", direction="in")
     assert shown["mute_direction"] == "in"
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(2.0)
     shown = await talk.act("unmute", talk.leg, "mute", method="DELETE")
     assert shown["mute_direction"] == ""
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(2.0)
     await talk.act("mute out", talk.call, "mute", direction="out")
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(2.0)
     await talk.act("silence off", talk.call, "mute", method="DELETE", direction="out")
     await talk.act("silence", talk.call, "silence")
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(2.0)
     await talk.act("no silence", talk.call, "silence", method="DELETE")
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(2.0)
     heard, echoed = await talk.finish()
     for name in ("mute in", "mute out", "silence"):
         assert not loud(talk.after(name, heard)), name
@@ -233,7 +235,7 @@ async def test_a_prompt_waits_while_its_call_is_on_hold(
 
 async def test_a_call_that_is_connected_is_on_hold_no_more(product: Product, api: Api) -> None:
     caller, called = number("1234"), number("0017")
-    call = await product.place(caller, sleep(2.5), connect(called), HANGUP)
+    call = await product.place(caller, sleep(5), connect(called), HANGUP)
     await product.reached(call, "progressing")
     await api.post(f"/v1.0/calls/{call['id']}/hold")
     await api.post(f"/v1.0/calls/{call['id']}/mute", {"direction": "in"})
@@ -245,7 +247,7 @@ async def test_a_call_that_is_connected_is_on_hold_no_more(product: Product, api
 
     await eventually(heard, "the hold ends in the bridge")
     assert (await product.show(call))["mute_direction"] == "in"
-    await asyncio.sleep(3)
+    await asyncio.sleep(4)
     await product.hang_up(call)
     await product.ended(call)
     assert (await product.line(caller))["dtmf"] == "7", "it hears the other side"
@@ -282,7 +284,8 @@ async def test_a_text_into_an_idle_call_and_a_key_that_ends_it(product: Product,
     await api.post(f"/v1.0/calls/{call['id']}/talk", {"text": SPEECH, "digits_handle": "next"})
     await product.ended(call)
     heard = read_wav(product.recording(await product.line(to)))
-    assert loud(heard[int(0.8 * RATE) : int(1.8 * RATE)])
+    # sooner or later before the key
+    assert loud(heard[: int(2.5 * RATE)])
     assert not loud(heard[int(3.5 * RATE) : int(5.5 * RATE)])
 
 

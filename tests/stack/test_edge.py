@@ -6,10 +6,9 @@ import asyncio
 import random
 import re
 import string
-import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import fields
-from urllib.parse import unquote
+from urllib.parse import unquote_plus
 from uuid import uuid4
 
 import aiohttp
@@ -18,7 +17,9 @@ import pytest
 from ringline.routing import KamailioRefused, KamailioRpc, Provider, ProviderFields, Source
 from tests.stack import edge as edges
 from tests.stack.edge import CRLF, Edge, asterisk_headers
+from tests.stack.product import eventually
 from tests.stack.sip import SDP, Behaviour, Dialog, Message, Phone, dialog, reply, silent
+from tests.stack.stalls import Stalls
 
 OWN = "+15551234567"
 
@@ -56,7 +57,11 @@ async def test_a_stranger_hears_nothing_and_reaches_nobody(edge: Edge, method: s
     stranger.send(begun.text(method, *forged, body=SDP if method == "INVITE" else ""), edge.port)
     await _silence(stranger)
     assert len(edge.asterisk.received) == heard
-    assert (await edge.counters())["stranger"] == before["stranger"] + 1
+
+    async def counted() -> bool:
+        return (await edge.counters())["stranger"] == before["stranger"] + 1
+
+    await eventually(counted, "it is counted")
 
 
 async def test_a_stranger_cannot_ride_on_a_dialog(edge: Edge) -> None:
@@ -211,18 +216,18 @@ async def test_a_provider_reaches_asterisk_with_our_headers_and_none_of_its_own(
 
 def arrival(invite: Message) -> list[str]:
     """What the edge tells the controller of a caller: source, provider, From, P-Asserted-Identity, Privacy."""
-    return [unquote(part) for part in invite.one("x-ringline-arrival").split(",")]
+    return [unquote_plus(part) for part in invite.one("x-ringline-arrival").split(",")]
 
 
 async def test_a_callers_words_stay_in_their_place(edge: Edge) -> None:
-    """Commas, percent signs, quotes and what looks like a variable of the dialplan are text."""
+    """Commas, percent signs, umlauts, quotes and what looks like a variable of the dialplan are text."""
     provider, known = await edge.provider(None)
-    asserted = '"a,b %2C ${EXTEN} ), \\"c\\"" <sip:+4930123456@x;p=1,2>'
+    asserted = '"a,b+c %2C ${EXTEN} ), \\"M\u00fcller\\"" <sip:+4930123456@x;p=1,2>'
     begun = edge.call(OWN, f"P-Asserted-Identity: {asserted}", "Privacy: id;critical", caller=provider)
     invite = await edge.asterisk.request("INVITE", begun.call_id)
     assert arrival(invite) == ["provider", str(known.id), invite.one("from"), asserted, "id;critical"]
     packed = invite.one("x-ringline-arrival")
-    assert set(packed) <= {*string.ascii_letters, *string.digits, *",%+-_.!~*'()[]/:&$"}
+    assert set(packed) <= {*string.ascii_letters, *string.digits, *",%+-_.~"}
     assert "${" not in packed
     edge.asterisk.answer(invite, 404, "Unknown number")
 
@@ -308,7 +313,8 @@ async def test_a_call_goes_out_answered_and_ended_by_either_side(edge: Edge) -> 
     assert invite.uri == f"sip:9#+4911000*7@127.0.0.1:{callee.address[1]}"
     assert invite.body == SDP
     assert invite.all("route") == []
-    assert [m.status for m in edge.asterisk.received if m.one("call-id") == begun.call_id] == [100, 180, 200]
+    statuses = [m.status for m in edge.asterisk.received if m.one("call-id") == begun.call_id]
+    assert list(dict.fromkeys(statuses)) == [100, 180, 200]
     await callee.request("ACK", begun.call_id)
     begun.next()
     edge.asterisk.send(begun.text("BYE"), edge.port)
@@ -386,10 +392,10 @@ async def test_silence_and_a_dead_port_reach_the_second_provider_within_three_se
         second, fallback = await edge.provider(reply(200))
         target = f"+4915{int(dead)}"
         await edge.route(provider, fallback, target=target)
-        started = time.monotonic()
-        begun = edge.call(f"{target}000")
-        invite = await second.request("INVITE", begun.call_id, within=4.0)
-        assert invite.at - started < 3.0
+        async with Stalls() as stalls:
+            begun = edge.call(f"{target}000")
+            invite = await second.request("INVITE", begun.call_id, within=15)
+            assert stalls.seconds(invite.at) < 3.0
         assert (await edge.asterisk.final(begun.call_id)).status == 200
 
 
@@ -403,13 +409,13 @@ async def test_a_provider_that_cannot_be_reached_at_all_is_passed_over(edge: Edg
     await edge.route(broken, nameless, target="+49233")
     await edge.route(nameless, target="+49234")
     for target, expected in (("+49231", 200), ("+49232", 200), ("+49233", 503), ("+49234", 503)):
-        started = time.monotonic()
-        begun = edge.call(f"{target}000")
-        answer = await edge.asterisk.final(begun.call_id, within=5.0)
-        edge.acknowledge(begun, answer)
-        assert answer.status == expected, target
-        assert answer.at - started < 3.0, target
-    assert len(callee.requests("INVITE")) == 2
+        async with Stalls() as stalls:
+            begun = edge.call(f"{target}000")
+            answer = await edge.asterisk.final(begun.call_id, within=15)
+            edge.acknowledge(begun, answer)
+            assert answer.status == expected, target
+            assert stalls.seconds(answer.at) < 3.0, target
+    assert len({message.one("call-id") for message in callee.requests("INVITE")}) == 2
 
 
 async def test_all_providers_silent_is_a_timeout_and_the_best_answer_wins(edge: Edge) -> None:
@@ -418,9 +424,9 @@ async def test_all_providers_silent_is_a_timeout_and_the_best_answer_wins(edge: 
     await edge.route(broken, mute, target="+49161")
     await edge.route(mute, broken, target="+49162")
     begun = edge.call("+49161000")
-    assert (await edge.asterisk.final(begun.call_id, within=5)).status == 408
+    assert (await edge.asterisk.final(begun.call_id, within=15)).status == 408
     begun = edge.call("+49162000")
-    assert (await edge.asterisk.final(begun.call_id, within=5)).status == 503
+    assert (await edge.asterisk.final(begun.call_id, within=15)).status == 503
 
 
 async def test_a_customer_has_its_own_routes_first_and_the_default_ones_after(edge: Edge) -> None:
@@ -433,15 +439,15 @@ async def test_a_customer_has_its_own_routes_first_and_the_default_ones_after(ed
 
     begun = edge.call("+49171000", customer=str(customer))
     assert (await edge.asterisk.final(begun.call_id)).status == 503
-    tried = sorted((phone.requests("INVITE", begun.call_id)[0].at, phone) for phone in (own, shared, default))
-    assert [phone for _, phone in tried] == [own, shared, default]
+    asked = [phone.requests("INVITE", begun.call_id)[0].at for phone in (own, shared, default)]
+    assert asked == sorted(asked)
 
     # Another number of the same customer, and another customer, take the default routes.
     for number, who in (("+49172000", customer), ("+49171000", uuid4())):
         begun = edge.call(number, customer=str(who))
         await edge.asterisk.final(begun.call_id)
         assert own.requests("INVITE", begun.call_id) == []
-        assert len(default.requests("INVITE", begun.call_id)) == 1
+        assert _tries(default, begun) == 1
 
 
 async def test_no_route_is_said_with_a_cause_of_its_own(edge: Edge) -> None:
@@ -476,12 +482,12 @@ async def test_a_change_is_in_force_when_it_returns(edge: Edge) -> None:
     begun = edge.call("+4918000")
     assert (await edge.asterisk.final(begun.call_id)).status == 486
     second = await edge.phone(reply(200))
-    started = time.monotonic()
-    await edge.routing.update_provider(provider.id, _moved(provider, second.address[1]))
-    assert time.monotonic() - started < 1.0
+    async with Stalls() as stalls:
+        await edge.routing.update_provider(provider.id, _moved(provider, second.address[1]))
+        assert stalls.seconds() < 3.0
     begun = edge.call("+4918000")
     assert (await edge.asterisk.final(begun.call_id)).status == 200
-    assert len(second.requests("INVITE", begun.call_id)) == 1
+    assert _tries(second, begun) == 1
     # Its old address is a stranger's now, the new one is known.
     begun = edge.call(OWN, caller=second)
     await edge.asterisk.request("INVITE", begun.call_id)
@@ -532,7 +538,7 @@ async def test_a_plain_leg_shows_the_number_at_the_sip_domain_in_every_request(e
     edge.asterisk.send(begun.text("BYE"), edge.port)
     await callee.request("BYE", begun.call_id)
     seen = [m for m in callee.received if m.one("call-id") == begun.call_id]
-    assert [m.method for m in seen] == ["INVITE", "ACK", "BYE"]
+    assert list(dict.fromkeys(m.method for m in seen)) == ["INVITE", "ACK", "BYE"]
     for message in seen:
         assert message.one("from").startswith(f'"Joe" <sip:{OWN}@{edge.domain}>;tag=')
     assert seen[0].all("p-asserted-identity") == [f"<sip:{OWN}@{edge.domain}>"]
@@ -606,20 +612,25 @@ async def _failover(edge: Edge, behaviour: Behaviour, *, moves_on: bool, expecte
     second, fallback = await edge.provider(reply(200))
     target = f"+4922{next(_targets)}"
     await edge.route(provider, fallback, target=target)
-    started = time.monotonic()
-    begun = edge.call(f"{target}000", customer=str(uuid4()))
-    answer = await edge.asterisk.final(begun.call_id)
-    edge.acknowledge(begun, answer)
-    await asyncio.sleep(0.1)
-    assert len(first.requests("INVITE", begun.call_id)) == 1
+    async with Stalls() as stalls:
+        begun = edge.call(f"{target}000", customer=str(uuid4()))
+        answer = await edge.asterisk.final(begun.call_id)
+        edge.acknowledge(begun, answer)
+        await asyncio.sleep(0.1)
+    assert _tries(first, begun) == 1
     if moves_on:
         assert answer.status == 200
-        invites = second.requests("INVITE", begun.call_id)
-        assert len(invites) == 1
-        assert invites[0].at - started < 1.0
+        assert _tries(second, begun) == 1
+        # at once, and not when its time is up
+        assert stalls.seconds(second.requests("INVITE", begun.call_id)[0].at) < 2.0
     else:
         assert answer.status == expected
         assert second.received == []
+
+
+def _tries(phone: Phone, begun: Dialog) -> int:
+    """How often it was asked to take the call: what is sent again meanwhile is the same request."""
+    return len({message.one("via") for message in phone.requests("INVITE", begun.call_id)})
 
 
 def _moved(provider: Provider, port: int) -> ProviderFields:

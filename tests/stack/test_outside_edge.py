@@ -92,7 +92,7 @@ async def test_what_is_not_public_is_never_called(edge: Edge, target: str) -> No
 
 async def test_a_name_that_nobody_has(edge: Edge) -> None:
     begun = call(edge, "x@nobody.invalid:5060")
-    answer = await edge.asterisk.final(begun.call_id, within=15)
+    answer = await edge.asterisk.final(begun.call_id, within=40)
     edge.acknowledge(begun, answer)
     assert answer.status == 404
 
@@ -100,14 +100,14 @@ async def test_a_name_that_nobody_has(edge: Edge) -> None:
 async def test_a_host_that_never_answers(edge: Edge) -> None:
     phone = await stranger(edge, silent)
     begun = call(edge, f"x@{HOST}:{phone.address[1]}")
-    answer = await edge.asterisk.final(begun.call_id, within=15)
+    answer = await edge.asterisk.final(begun.call_id, within=40)
     edge.acknowledge(begun, answer)
     assert answer.status == 408
 
 
 async def test_no_tcp_connection(edge: Edge) -> None:
     begun = call(edge, f"x@{HOST}:{edges.free_port()}", "X-Ringline-Transport: tcp")
-    answer = await edge.asterisk.final(begun.call_id, within=15)
+    answer = await edge.asterisk.final(begun.call_id, within=40)
     edge.acknowledge(begun, answer)
     assert answer.status in (408, 477, 500, 503)
 
@@ -260,7 +260,7 @@ async def test_a_host_over_tcp(edge: Edge) -> None:
         writer.close()
 
     async def wanted(method: str) -> Message:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while True:
                 changed.clear()
                 for message in heard:

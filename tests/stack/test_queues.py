@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -16,6 +17,7 @@ from tests.stack.containers import Containers
 from tests.stack.files import Files
 from tests.stack.product import HANGUP, Json, Product, eventually, number, play, sleep
 
+pytestmark = pytest.mark.timeout(240)
 WAITING = chirp(600, 1500)
 AFTER = chirp(2600, 1800)
 
@@ -79,7 +81,7 @@ class Desk:
         found: Json = page["result"][0]
         return found
 
-    async def reached(self, call: Json, *statuses: str, within: float = 20.0) -> Json:
+    async def reached(self, call: Json, *statuses: str, within: float = 40.0) -> Json:
         async def look() -> Json | None:
             found = await self.queuecall(call)
             return found if found["status"] in statuses else None
@@ -131,9 +133,9 @@ async def test_the_wait_flow_is_heard_and_then_the_agent(desk: Desk, product: Pr
     assert (await product.ended(call))["failures"] == []
     record = await desk.queuecall(call)
     assert (record["status"], record["end_reason"]) == ("done", "agent_hangup")
-    assert 3000 < record["duration_waiting"] < 15_000
-    assert 3500 < record["duration_service"] < 15_000
-    assert await desk.status(agent) == "available"
+    assert 3000 < record["duration_waiting"] < 30_000
+    assert 3500 < record["duration_service"] < 30_000
+    await eventually(lambda: _is(desk, agent, "available"), "the agent is free again")
     line = await product.line(caller)
     assert line["dtmf"] == "7", "the agent is heard by the caller"
     heard = read_wav(product.recording(line))
@@ -144,9 +146,14 @@ async def test_the_wait_flow_is_heard_and_then_the_agent(desk: Desk, product: Pr
     without = heard.copy()
     without[int(waited.start * RATE) : int(waited.end * RATE)] = 0
     assert find(without, WAITING).peak > 0.5
-    shown = await desk.api.get(f"/v1.0/queues/{queue['id']}")
-    counts = [shown[f"total_{what}_count"] for what in ("incoming", "serviced", "abandoned")]
-    assert counts == [1, 1, 0]
+
+    async def counted() -> bool:
+        shown = await desk.api.get(f"/v1.0/queues/{queue['id']}")
+        counts = [shown[f"total_{what}_count"] for what in ("incoming", "serviced", "abandoned")]
+        assert counts == [1, 1, 0], counts
+        return True
+
+    await eventually(counted, "the queue has counted it")
 
 
 async def test_audio_crosses_both_ways_and_the_wait_flow_is_silent(desk: Desk, product: Product) -> None:
@@ -189,7 +196,11 @@ async def test_two_callers_and_one_agent(desk: Desk, product: Product) -> None:
     assert record["service_agent_id"] == agent["id"]
     await product.hang_up(second)
     await product.ended(second)
-    assert [line["tm_answer"] is not None for line in product.lines(phone)] == [True, True]
+    # the carrier writes a line when the call is over on its side too
+    lines = await eventually(
+        lambda: product.lines(phone) if len(product.lines(phone)) >= 2 else [], "both calls to the agent"
+    )
+    assert [line["tm_answer"] is not None for line in lines] == [True, True]
 
 
 async def test_one_agent_in_two_queues_is_rung_once(desk: Desk, product: Product) -> None:
@@ -246,7 +257,7 @@ async def test_ringall_withdraws_the_others(desk: Desk, product: Product) -> Non
     call = await desk.join(queue, number("1234"), then=False)
     await desk.reached(call, "service")
     legs = {leg["destination"]["target"]: leg for leg in await desk.legs(call)}
-    loser = await product.ended(legs[rings], within=5)
+    loser = await product.ended(legs[rings])
     assert (loser["hangup_reason"], loser["hangup_cause"]) == ("normal", 26)
     await product.hang_up(call)
     await product.ended(call)
@@ -258,7 +269,7 @@ async def test_the_waiting_times_out_and_the_flow_goes_on(desk: Desk, product: P
     assert (await product.ended(call))["failures"] == []
     record = await desk.queuecall(call)
     assert (record["status"], record["end_reason"]) == ("abandoned", "wait_timeout")
-    assert 2900 < record["duration_waiting"] < 5000
+    assert 2900 < record["duration_waiting"] < 10_000
     assert find(read_wav(product.recording(await product.line(caller))), AFTER).peak > 0.9
 
 
@@ -270,10 +281,11 @@ async def test_the_conversation_times_out_and_the_flow_goes_on(desk: Desk, produ
     assert (await product.ended(call))["failures"] == []
     record = await desk.queuecall(call)
     assert (record["status"], record["end_reason"]) == ("done", "service_timeout")
-    assert 1900 < record["duration_service"] < 4000
+    assert 1900 < record["duration_service"] < 9000
     (leg,) = await desk.legs(call)
+    leg = await product.ended(leg)
     assert (leg["hangup_by"], leg["hangup_reason"]) == ("local", "normal")
-    assert await desk.status(agent) == "available"
+    await eventually(lambda: _is(desk, agent, "available"), "the agent is free again")
     assert find(read_wav(product.recording(await product.line(caller))), AFTER).peak > 0.9
 
 
@@ -299,7 +311,7 @@ async def test_a_kick_out_of_a_conversation(desk: Desk, product: Product) -> Non
     assert (kicked["status"], kicked["end_reason"]) == ("done", "kicked")
     await product.ended(call)
     (leg,) = await desk.legs(call)
-    assert leg["status"] == "hangup"
+    await product.ended(leg)
 
 
 @pytest.mark.parametrize("state", ["waiting", "connecting"])
@@ -312,10 +324,10 @@ async def test_a_caller_who_hangs_up_abandons(desk: Desk, product: Product, stat
         await eventually(lambda: desk.legs(call), "the agent is rung")
     await product.hang_up(call)
     await product.ended(call)
-    record = await desk.queuecall(call)
+    record = await desk.reached(call, "abandoned", "done")
     assert (record["status"], record["end_reason"]) == ("abandoned", "caller_hangup")
     for leg in await desk.legs(call):
-        assert (await product.ended(leg, within=5))["hangup_reason"] == "cancel"
+        assert (await product.ended(leg))["hangup_reason"] == "cancel"
     expected = "offline" if state == "waiting" else "available"
     await eventually(lambda: _is(desk, agent, expected), "the agent is free again")
 
@@ -344,7 +356,7 @@ async def test_a_deleted_queue_lets_its_callers_out(desk: Desk, product: Product
     status, _ = await desk.api.call("DELETE", f"/v1.0/queues/{queue['id']}")
     assert status == 200
     await product.ended(call)
-    assert (await desk.queuecall(call))["end_reason"] == "queue_deleted"
+    assert (await desk.reached(call, "abandoned", "done"))["end_reason"] == "queue_deleted"
 
 
 async def test_an_unknown_queue_ends_the_flow(product: Product) -> None:
@@ -361,8 +373,8 @@ async def crash(containers: Containers) -> None:
     async def again() -> bool:
         return (await containers.life("controller"))[0] != started
 
-    await eventually(again, "the controller was started again", within=60)
-    await containers.healthy("controller")
+    await eventually(again, "the controller was started again", within=90)
+    await containers.healthy("controller", within=90)
 
 
 async def test_a_crash_while_callers_wait(desk: Desk, product: Product, containers: Containers) -> None:
@@ -377,7 +389,7 @@ async def test_a_crash_while_callers_wait(desk: Desk, product: Product, containe
         shown = await desk.api.get(f"/v1.0/queues/{queue['id']}")
         return len(shown["wait_queuecall_ids"]) == 2
 
-    await eventually(back, "both wait again", within=30)
+    await eventually(back, "both wait again", within=60)
     after = await desk.queuecall(first)
     assert (after["id"], after["status"], after["tm_create"]) == (
         before["id"],
@@ -403,7 +415,7 @@ async def test_a_crash_while_an_agent_rings(desk: Desk, product: Product, contai
     (leg,) = await eventually(lambda: desk.legs(call), "the agent is rung")
     await product.reached(leg, "ringing")
     await crash(containers)
-    await eventually(lambda: _is(desk, agent, "ringing"), "the agent still rings", within=30)
+    await eventually(lambda: _is(desk, agent, "ringing"), "the agent still rings", within=60)
     assert [one["id"] for one in await desk.legs(call)] == [leg["id"]], "it is not rung anew"
     await product.hang_up(call)
     await product.ended(call)
@@ -418,8 +430,12 @@ async def test_a_crash_during_a_conversation(desk: Desk, product: Product, conta
     agent = await desk.agent(phone)
     call = await desk.join(queue, caller)
     before = await desk.reached(call, "service")
+    began = time.monotonic()
+    # so far from the answer that a deadline which begins anew is told from one that goes on
+    await asyncio.sleep(6)
+    died = time.monotonic() - began
     await crash(containers)
-    await eventually(lambda: _is(desk, agent, "busy"), "the agent is busy", within=30)
+    await eventually(lambda: _is(desk, agent, "busy"), "the agent is busy", within=60)
     after = await desk.queuecall(call)
     assert (after["id"], after["status"], after["tm_service"]) == (
         before["id"],
@@ -428,23 +444,26 @@ async def test_a_crash_during_a_conversation(desk: Desk, product: Product, conta
     )
     (leg,) = await desk.legs(call)
     assert leg["status"] == "progressing"
-    record = await desk.reached(call, "done", within=60)
+    record = await desk.reached(call, "done", within=90)
     assert record["end_reason"] == "service_timeout"
-    assert 39_000 < record["duration_service"] < 43_000, "the deadline counts from the answer"
+    limit = 40_000 + died * 1000
+    assert 39_000 < record["duration_service"] < limit, "the deadline counts from the answer"
     await product.ended(call)
     assert find(read_wav(product.recording(await product.line(caller))), AFTER).peak > 0.9
-    assert await desk.status(agent) == "available"
+    await eventually(lambda: _is(desk, agent, "available"), "the agent is free again")
 
 
 async def test_a_caller_who_hangs_up_in_the_gap(desk: Desk, product: Product, containers: Containers) -> None:
     queue = await desk.queue()
     agent = await desk.agent(number("1234"))
-    call = await desk.join(queue, number("0007"), then=False)
+    # the carrier hangs up a second after its answer, which a slow machine sees too late
+    call = await product.place(number("0007"), join(queue), HANGUP)
+    await desk.reached(call, "waiting", "connecting", "service", "abandoned", "done")
     await crash(containers)
     await product.ended(call)
 
     async def over() -> bool:
         return (await desk.queuecall(call))["status"] in ("done", "abandoned")
 
-    await eventually(over, "the queuecall has its end", within=40)
-    await eventually(lambda: _is(desk, agent, "available"), "the agent is free", within=30)
+    await eventually(over, "the queuecall has its end", within=60)
+    await eventually(lambda: _is(desk, agent, "available"), "the agent is free", within=60)

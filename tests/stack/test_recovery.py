@@ -47,9 +47,9 @@ def connect(to: str) -> Json:
 
 @pytest.fixture(autouse=True)
 async def whole(product: Product) -> AsyncIterator[None]:
-    await ready(product, within=60)
+    await ready(product, within=120)
     yield
-    await ready(product, within=60)
+    await ready(product, within=120)
 
 
 async def ready(product: Product, within: float) -> None:
@@ -99,11 +99,12 @@ async def kill(
         assert report["parts"]["calls"]["ok"], report
         return True
 
-    moment = await eventually(again, "the controller was started again", within=60, every=0.02)
-    await eventually(taken_over, "the calls were taken over", within=60, every=0.02)
+    moment = await eventually(again, "the controller was started again", within=90, every=0.02)
+    await eventually(taken_over, "the calls were taken over", within=90, every=0.02)
     recovered = time.time() - began
-    started = datetime.fromisoformat(moment[:26] + "+00:00").timestamp()
-    metrics = await product.metrics()
+    # as many digits as there are: the engine leaves zeros at the end of a fraction away
+    started = datetime.fromisoformat(moment).timestamp()
+    metrics: dict[str, float] = await eventually(product.metrics, "the metrics of the successor")
     return Death(started - began, recovered, metrics["ringline_recovery_seconds"])
 
 
@@ -126,11 +127,12 @@ def times_heard(recording: Samples, sound: Samples) -> int:
 
 async def test_keys_pressed_before_the_death_count(product: Product, containers: Containers) -> None:
     to = number("0017")
-    call = await product.place(to, sleep(7), receive(3), press_them(), HANGUP)
+    call = await product.place(to, sleep(12), receive(3), press_them(), HANGUP)
     await product.reached(call, "progressing")
-    await asyncio.sleep(4)
+    # the carrier presses two seconds after its answer
+    await asyncio.sleep(5)
     await kill(product, containers)
-    record = await product.ended(call)
+    record = await product.ended(call, within=60)
     assert (record["hangup_by"], record["hangup_reason"], record["failures"]) == ("local", "normal", [])
     assert (await product.line(to))["dtmf"] == "7"
 
@@ -145,7 +147,7 @@ async def test_a_prompt_goes_on_and_is_not_said_twice(
     await product.reached(call, "progressing")
     await asyncio.sleep(4)
     await kill(product, containers)
-    record = await product.ended(call, within=40)
+    record = await product.ended(call, within=60)
     assert (record["hangup_reason"], record["failures"]) == ("normal", [])
     heard = read_wav(product.recording(await product.line(to)))
     assert find(heard, long).peak > 0.8
@@ -164,7 +166,7 @@ async def test_who_rings_in_while_nobody_listens_is_answered(
         await died.wait()
         # one who comes before Asterisk has noticed is in Stasis already, and let in without ringing
         await asyncio.sleep(0.3)
-        told = await product.dial_in("+15550009999", own, seconds=20)
+        told = await product.dial_in("+15550009999", own, seconds=40)
         await killing
     finally:
         await product.drop_numbers(own)
@@ -206,7 +208,7 @@ async def test_a_second_sigterm_leaves_the_calls_to_the_next_controller(
     product: Product, containers: Containers
 ) -> None:
     to = number("0008")
-    call = await product.place(to, sleep(15), digits("77"), HANGUP)
+    call = await product.place(to, sleep(30), digits("77"), HANGUP)
     await product.reached(call, "progressing")
     await send(containers, (await containers.state("controller"))["State"]["Pid"], 15)
     await asyncio.sleep(1)
@@ -215,14 +217,14 @@ async def test_a_second_sigterm_leaves_the_calls_to_the_next_controller(
     assert (await product.show(call))["status"] == "progressing"
     await kill(product, containers, signal=15)
     assert (await product.show(call))["status"] == "progressing"
-    record = await product.ended(call)
+    record = await product.ended(call, within=60)
     assert (record["hangup_by"], record["hangup_reason"]) == ("local", "normal")
     assert (await product.line(to))["dtmf"] == "77"
 
 
 async def test_without_redis_the_database_is_enough(product: Product, containers: Containers) -> None:
     to = number("0008")
-    call = await product.place(to, sleep(25), digits("66"), HANGUP)
+    call = await product.place(to, sleep(40), digits("66"), HANGUP)
     await product.reached(call, "progressing")
     await asyncio.sleep(1)
     await containers.stop("redis")
@@ -231,7 +233,7 @@ async def test_without_redis_the_database_is_enough(product: Product, containers
     finally:
         await containers.start("redis")
     assert (await product.show(call))["status"] == "progressing"
-    record = await product.ended(call, within=60)
+    record = await product.ended(call, within=90)
     assert (record["hangup_by"], record["hangup_reason"]) == ("local", "normal")
     assert (await product.line(to))["dtmf"] == "66"
 
@@ -340,9 +342,13 @@ async def test_two_hundred_calls_and_three_deaths(
     )
     crowd.numbers = [await product.store_number(flow) for _ in range(4)]
     deaths: list[Death] = []
+    began = time.time()
     try:
         await crowd.gather(CALLS)
-        # keys that are pressed while nobody listens are lost
+        # keys that are pressed while nobody listens are lost: the carrier presses two seconds after its answer
+        for one in crowd.calls:
+            if one.kind in ("receives", "connects"):
+                await product.reached(one.call, "progressing", within=60)
         await asyncio.sleep(3)
         for _ in range(3):
             await asyncio.sleep(random.uniform(0.0, 4.0))
@@ -356,9 +362,10 @@ async def test_two_hundred_calls_and_three_deaths(
         with capsys.disabled():
             for death in deaths:
                 print(f"\n{CALLS} calls, killed: {death}")
-    await product.asterisk.wait_idle(within=30)
+        phases = "\n".join(await containers.said("controller", "recovery_done", began))
+    await product.asterisk.wait_idle(within=60)
     # the quickest of three says what it takes; the others may have waited for somebody else's work on the machine
-    assert min(death.own for death in deaths) < RECOVERY_SECONDS, deaths
+    assert min(death.own for death in deaths) < RECOVERY_SECONDS, f"{deaths}\n{phases}"
     assert max(death.own for death in deaths) < 4 * RECOVERY_SECONDS, deaths
 
 
@@ -369,19 +376,26 @@ async def _conversations(product: Product, crowd: Crowd, sound: Samples) -> None
     path = next(path for path in same if find(read_prompt(path), sound).peak > 0.9)
     crowd.loudest = float(np.abs(read_prompt(path)).max())
     media = f"sound:/var/lib/ringline/media/{path.relative_to(product.var / 'media').with_suffix('')}"
-    bridge_of = {
-        channel: bridge["id"]
-        for bridge in await product.asterisk.list("bridges")
-        for channel in bridge["channels"]
-    }
-    for one in crowd.calls:
-        if one.kind == "connects":
-            record = await product.show(one.call)
-            assert record["status"] == "progressing", record
-            assert len(record["chained_call_ids"]) == 1, record
-            bridge = bridge_of[f"call-{one.call['id']}"]
-            assert bridge == bridge_of[f"call-{record['chained_call_ids'][0]}"]
-            await product.asterisk.post(f"bridges/{bridge}/play", media=media)
+
+    async def shared() -> list[str]:
+        """The bridges in which each caller is with the one it was connected with."""
+        bridge_of = {
+            channel: str(bridge["id"])
+            for bridge in await product.asterisk.list("bridges")
+            for channel in bridge["channels"]
+        }
+        found = []
+        for one in crowd.calls:
+            if one.kind == "connects":
+                record = await product.show(one.call)
+                assert record["status"] == "progressing", record
+                assert len(record["chained_call_ids"]) == 1, record
+                found.append(bridge_of[f"call-{one.call['id']}"])
+                assert found[-1] == bridge_of[f"call-{record['chained_call_ids'][0]}"]
+        return found
+
+    for bridge in await eventually(shared, "all who were connected talk", within=30, every=1.0):
+        await product.asterisk.post(f"bridges/{bridge}/play", media=media)
     await asyncio.sleep(6)
 
 

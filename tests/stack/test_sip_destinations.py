@@ -9,6 +9,7 @@ import pytest
 
 from tests.stack.conftest import Api, AsteriskView
 from tests.stack.product import HANGUP, SOURCE, Json, Product, eventually, number, sleep, talk
+from tests.stack.registering import forget
 from tests.stack.telephone import Telephones, telephones
 
 WORDS = talk("Good morning. This is said to a telephone of the internet.")
@@ -100,7 +101,8 @@ async def test_a_host_that_is_not_there_fails(api: Api, product: Product, phones
     assert (ended["hangup_reason"], ended["hangup_cause"]) == ("failed", 1)
     ended = await product.ended(silent)
     assert ended["hangup_reason"] == "failed"
-    assert asyncio.get_running_loop().time() - began < 20
+    # not when they have rung for as long as they may
+    assert asyncio.get_running_loop().time() - began < 45
 
 
 async def test_a_phone_that_hangs_up(api: Api, product: Product, phones: Telephones) -> None:
@@ -168,8 +170,8 @@ async def test_connect_and_call_reach_sip_too(api: Api, product: Product, phones
     async def bridged() -> bool:
         return any(len(bridge["channels"]) == 2 for bridge in await product.asterisk.list("bridges"))
 
-    await eventually(bridged, "the two are in a bridge", within=20)
-    await eventually(lambda: notified.heard() > 500, "the other phone hears the words", within=15)
+    await eventually(bridged, "the two are in a bridge", within=40)
+    await eventually(lambda: notified.heard() > 500, "the other phone hears the words", within=40)
     await eventually(lambda: talked.ear.heard, "sound of the caller")
     talked.hang_up(talked.phone.requests("INVITE")[0].one("call-id"))
     ended = await product.ended(call)
@@ -178,9 +180,10 @@ async def test_connect_and_call_reach_sip_too(api: Api, product: Product, phones
 
 
 async def test_an_extension_that_is_not_registered(api: Api, product: Product) -> None:
+    await forget(api, "test11")
     call = await place(api, {"type": "extension", "target": "test11"})
     groupcall = await api.get(f"/v1.0/groupcalls/{call['groupcall_id']}")
     assert groupcall["call_ids"] == [call["id"]]
-    ended = await product.ended(call, within=5)
+    ended = await product.ended(call)
     assert (ended["hangup_reason"], ended["hangup_cause"], ended["hangup_sip_code"]) == ("noanswer", 19, 480)
     assert "registered" in ended["hangup_detail"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -17,7 +15,6 @@ from tests.stack.files import Files
 from tests.stack.product import (
     ANSWER,
     BEEP,
-    CHECKOUT,
     HANGUP,
     Json,
     Product,
@@ -27,6 +24,7 @@ from tests.stack.product import (
     play,
     sleep,
 )
+from tests.stack.wrapper import ringline
 
 SECONDS = 0.8
 SOUNDS = {
@@ -236,7 +234,9 @@ async def test_both_legs_tell_the_same_story(product: Product, say: Sounds, name
     if "connect" not in steps and len(steps) < 100:
         virtual = _durations(tried)
         for action, seconds in zip(flow["executed_actions"], virtual, strict=True):
-            assert action["duration"] / 1000 == pytest.approx(seconds, abs=1.5), (action, seconds)
+            took = action["duration"] / 1000
+            # a machine that stands still for a moment makes it longer, never shorter
+            assert seconds - 1.5 < took < seconds + 5, (action, seconds)
 
 
 def _durations(tried: Json) -> list[float]:
@@ -247,18 +247,6 @@ def _durations(tried: Json) -> list[float]:
 
 async def test_the_command_tries_files_of_the_present_folder(product: Product, tmp_path: Path) -> None:
     (tmp_path / "flow.json").write_text(json.dumps([BEEP, HANGUP]))
-    environment = {
-        "RINGLINE_ENV_FILE": os.environ.get("RINGLINE_ENV_FILE", str(CHECKOUT / ".env.test")),
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-    }
-    process = await asyncio.create_subprocess_exec(
-        *(CHECKOUT / "ringline", "flow", "try", "flow.json"),
-        cwd=tmp_path,
-        env=environment,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await asyncio.wait_for(process.communicate(), 90)
-    assert process.returncode == 0, output.decode()
-    assert output.decode().splitlines()[-1] == "The flow came to its end, after 0.4 s."
+    code, said = await ringline("flow", "try", "flow.json", folder=tmp_path)
+    assert code == 0, said
+    assert said.splitlines()[-1] == "The flow came to its end, after 0.4 s."

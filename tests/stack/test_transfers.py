@@ -76,7 +76,7 @@ class Pair:
         found: Json = answer
         return found
 
-    async def reached(self, transfer: Json, *statuses: str, within: float = 15) -> Json:
+    async def reached(self, transfer: Json, *statuses: str, within: float = 30) -> Json:
         async def there() -> Json | None:
             found: Json = await self.api.get(f"/v1.0/transfers/{transfer['id']}")
             return found if found["status"] in statuses else None
@@ -120,16 +120,22 @@ async def test_blind_the_partner_rings_and_gets_the_new_party(
         transferer["id"],
         partner["id"],
     )
-    gone = await product.ended(transferer, within=5)
+    gone = await product.ended(transferer)
     assert gone["hangup_by"] == "local"
     transfer = await pair.reached(transfer, "completed")
     leg = await pair.target(transfer)
     assert (leg["master_call_id"], leg["source"]["target"]) == (partner["id"], SOURCE)
-    assert len(await product.asterisk.list("bridges")) == 1
-    await asyncio.sleep(3.5)
+
+    async def one_bridge() -> bool:
+        return len(await product.asterisk.list("bridges")) == 1
+
+    # what is sent on a WebSocket and what is asked over HTTP may overtake each other
+    await eventually(one_bridge, "one bridge")
+    # the new party presses its key two seconds after its answer
+    await asyncio.sleep(4.5)
     assert (await product.show(partner))["status"] == "progressing"
     await product.hang_up(leg)
-    record = await product.ended(partner, within=10)
+    record = await product.ended(partner)
     line = await product.line(partner_number)
     assert line["dtmf"] == "7", "the partner hears what the new party does"
     heard = heard_by(product, line)
@@ -149,18 +155,20 @@ async def test_blind_rings_meanwhile_and_nobody_answers(
     transferer, partner = pair.parties(who)
     partner_number = numbers["callee" if who == "caller" else "caller"]
     transfer = await pair.transfer("blind", transferer, number("0002"))
-    await product.ended(transferer, within=5)
-    await asyncio.sleep(2.5)
+    await product.ended(transferer)
+    # a period of the ringing tone, whenever it begins: 2 s of sound and 4 s of none
+    await asyncio.sleep(6.5)
     assert (await product.show(partner))["status"] == "progressing"
     status, answer = await pair.api.call("POST", f"/v1.0/transfers/{transfer['id']}/cancel")
     assert (status, answer["status"]) == (200, "canceled")
-    record = await product.ended(partner, within=10)
+    record = await product.ended(partner)
     line = await product.line(partner_number)
     heard = heard_by(product, line)
     began = datetime.fromisoformat(transfer["tm_create"].replace("Z", "+00:00")).timestamp()
-    # 2 s of ringing, then a pause: somewhere in the first seconds of it
-    begin = began - answered_at(line) + 0.7
-    assert tone(heard, 440, 480, begin=begin, seconds=0.8) > 0.8
+    # times of the API are whole seconds
+    begin, end = max(0.0, began - answered_at(line)), heard.size / RATE - 0.8
+    ringing = [tone(heard, 440, 480, begin=at, seconds=0.8) for at in np.arange(begin, end, 0.2)]
+    assert max(ringing) > 0.8
     if who == "callee":
         assert find(heard, chirp(2600, 1800)).peak > 0.9, "its flow goes on"
     else:
@@ -191,20 +199,24 @@ async def test_attended_music_consultation_and_the_hand_over(
     transfer = await pair.reached(transfer, "consulting")
     assert (await product.show(partner))["moh"] is True
     leg = await pair.target(transfer)
-    consulting = asyncio.get_running_loop().time()
-    await asyncio.sleep(4)  # the 7 is pressed in here
-    assert asyncio.get_running_loop().time() - consulting > 3
+    await asyncio.sleep(5)  # the 7 is pressed in here
     hand_over = datetime.now().timestamp()
     await product.hang_up(transferer)
     await pair.reached(transfer, "completed")
     assert (await product.show(partner))["moh"] is False
+    handed_over = datetime.now().timestamp()
     await product.api.post(f"/v1.0/calls/{leg['id']}/talk", {"text": "only the target hears this"})
     await asyncio.sleep(2.5)
-    channels = {channel["id"] for channel in await product.asterisk.list("channels")}
-    (bridge,) = await product.asterisk.list("bridges")
     expected = {f"call-{leg['id']}", f"call-{partner['id']}"}
-    assert set(bridge["channels"]) == expected
-    assert expected <= channels
+
+    async def alone() -> bool:
+        channels = {channel["id"] for channel in await product.asterisk.list("channels")}
+        (bridge,) = await product.asterisk.list("bridges")
+        assert set(bridge["channels"]) == expected
+        assert expected <= channels
+        return True
+
+    await eventually(alone, "the two are alone in their bridge")
     await product.hang_up(partner)
     await product.ended(leg)
     assert (await product.line(mine))["dtmf"] == "7", "the transferer talked with the target"
@@ -213,7 +225,8 @@ async def test_attended_music_consultation_and_the_hand_over(
     heard = heard_by(product, line)
     end = int((hand_over - answered_at(line)) * RATE)
     assert find(music, heard[end - 2 * RATE : end - RATE]).peak > 0.9, "music while it waits"
-    after = heard[end + RATE // 2 : end + 3 * RATE // 2]
+    over = int((handed_over - answered_at(line)) * RATE)
+    after = heard[over + RATE // 2 : over + 3 * RATE // 2]
     assert float(np.sqrt(np.mean(after**2))) < 100, "and none afterwards"
 
 
@@ -230,19 +243,26 @@ async def test_attended_is_rolled_back(product: Product, pair: Pair, who: str, h
         status, _ = await pair.api.call("POST", f"/v1.0/transfers/{transfer['id']}/cancel")
         assert status == 200
     transfer = await pair.reached(transfer, "failed", "canceled")
-    (bridge,) = await product.asterisk.list("bridges")
-    assert set(bridge["channels"]) == {f"call-{call['id']}" for call in (transferer, partner)}
+
+    async def together() -> bool:
+        (bridge,) = await product.asterisk.list("bridges")
+        assert set(bridge["channels"]) == {f"call-{call['id']}" for call in (transferer, partner)}
+        return True
+
+    await eventually(together, "the two are in their bridge again")
     assert (await product.show(partner))["moh"] is False
     # the two hear each other again: what is said to the echo comes back to the caller
     said = datetime.now().timestamp()
     await product.api.post(f"/v1.0/calls/{pair.callee['id']}/talk", {"text": "one two three four five six"})
-    await asyncio.sleep(2.5)
+    await asyncio.sleep(3)
     await product.hang_up(pair.caller)
     await product.ended(pair.callee)
     line = await product.line(caller)
     heard = heard_by(product, line)
+    # half a second for the music to end; the words are rendered first
     begin = int((said - answered_at(line) + 0.5) * RATE)
-    assert float(np.sqrt(np.mean(heard[begin : begin + RATE] ** 2))) > 100
+    seconds = [heard[at : at + RATE] for at in range(begin, heard.size - RATE + 1, RATE // 4)]
+    assert max(float(np.sqrt(np.mean(second**2))) for second in seconds) > 100
     status, answer = await pair.api.call("POST", f"/v1.0/transfers/{transfer['id']}/cancel")
     assert (status, answer["error"]["reason"]) == (409, "TRANSFER_STATE_INVALID")
 
@@ -255,12 +275,12 @@ async def test_the_transferer_does_not_wait_for_the_answer(product: Product, pai
     transfer = await pair.transfer("attended", transferer, number("1234"))  # rings for a second
     status, _ = await pair.api.call("POST", f"/v1.0/transfers/{transfer['id']}/complete")
     assert status == 200
-    await product.ended(transferer, within=5)
+    await product.ended(transferer)
     transfer = await pair.reached(transfer, "completed")
     leg = await pair.target(transfer)
     await eventually(lambda: _two_in_a_bridge(product), "the two are in the bridge")
     await product.hang_up(leg)
-    await product.ended(partner, within=10)
+    await product.ended(partner)
 
 
 async def _two_in_a_bridge(product: Product) -> bool:
@@ -282,11 +302,11 @@ async def test_the_partner_hangs_up(product: Product, pair: Pair, who: str, answ
     if answered:
         await asyncio.sleep(1)
         assert (await product.show(transferer))["status"] == "progressing", "they go on talking"
-        assert await _two_in_a_bridge(product)
+        await eventually(lambda: _two_in_a_bridge(product), "the two are in the bridge")
         await product.hang_up(
             await pair.target({**transfer, "transferee_call_id": transfer["transferee_call_id"]})
         )
-    await product.ended(transferer, within=10)
+    await product.ended(transferer)
 
 
 @pytest.mark.parametrize("order", ["TPX", "TXP", "PTX", "PXT", "XTP", "XPT"])
@@ -297,16 +317,16 @@ async def test_everybody_hangs_up_at_once_in_any_order(
     await pair.begin(number("1234"), number("1234"))
     transferer, partner = pair.parties("callee" if order[0] == "T" else "caller")
     transfer = await pair.transfer(kind, transferer, number("0017"))
-    target: Json = await eventually(lambda: _target_of(product, partner), "the target's record", within=5)
+    target: Json = await eventually(lambda: _target_of(product, partner), "the target's record", within=30)
     calls = {"T": target, "P": partner, "X": transferer}
     await asyncio.gather(*(product.hang_up(calls[one]) for one in order))
     for call in calls.values():
-        await product.ended(call, within=10)
+        await product.ended(call)
     await pair.reached(transfer, "completed", "canceled", "failed")
 
 
 async def _target_of(product: Product, partner: Json) -> Json | None:
-    page = await product.api.get("/v1.0/calls", page_size="10")
+    page = await product.api.get("/v1.0/calls", page_size="50")
     return next((call for call in page["result"] if call["master_call_id"] == partner["id"]), None)
 
 
@@ -329,9 +349,13 @@ async def test_who_may_transfer_which_call(product: Product, pair: Pair, api: Ap
     refused = await pair.transfer("blind", pair.caller, status=400)
     transfer = await pair.transfer("attended", pair.caller, number("0002"))
     refused = await pair.transfer("attended", pair.callee, number("0002"), status=409)
-    page = await api.get("/v1.0/transfers", page_size="1")
-    assert page["result"][0]["id"] == transfer["id"]
-    assert page["result"][0]["status"] == "dialing"
+
+    async def listed() -> bool:
+        (first,) = (await api.get("/v1.0/transfers", page_size="1"))["result"]
+        assert (first["id"], first["status"]) == (transfer["id"], "dialing")
+        return True
+
+    await eventually(listed, "the transfer is the first of the list")
     await product.hang_up(pair.caller)
     await product.hang_up(pair.callee)
     await product.ended(pair.caller)

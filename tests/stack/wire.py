@@ -59,7 +59,7 @@ class Wire:
         }
         return [packet for packet in self.packets if packet.message.one("call-id") in ids]
 
-    async def wait(self, number: str, wanted: Callable[[Message], bool], within: float = 15.0) -> Message:
+    async def wait(self, number: str, wanted: Callable[[Message], bool], within: float = 30.0) -> Message:
         """The first message of the call to ``number`` that is wanted."""
 
         def look() -> Message | None:
@@ -92,12 +92,14 @@ async def listen(env: Mapping[str, str], port: int) -> AsyncIterator[Wire]:
             if " " in message.start:  # a keep-alive is no message
                 wire.packets.append(Packet(heard["source"], heard["target"], message))
 
-    async with asyncio.timeout(20):
-        assert await output.readline() == b"{}\n", "the listener did not start"
-    reader = asyncio.create_task(read())
+    reader: asyncio.Task[None] | None = None
     try:
+        async with asyncio.timeout(60):
+            assert await output.readline() == b"{}\n", "the listener did not start"
+        reader = asyncio.create_task(read())
         yield wire
     finally:
         await docker("rm", "--force", name)
         await process.wait()
-        await reader
+        if reader is not None:
+            await reader

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from click.testing import Result
 from typer.testing import CliRunner
 
@@ -54,7 +55,18 @@ def test_it_is_a_program() -> None:
 
 def test_every_command_explains_itself() -> None:
     listed = _ringline("--help").stdout
-    for command in ("serve", "migrate", "seed", "doctor", "openapi", "sandbox", "provider", "route", "flow"):
+    for command in (
+        "serve",
+        "migrate",
+        "seed",
+        "doctor",
+        "openapi",
+        "sandbox",
+        "provider",
+        "route",
+        "flow",
+        "number",
+    ):
         assert command in listed
         assert _ringline(command, "--help").exit_code == 0
 
@@ -88,24 +100,26 @@ def test_seed_without_secrets() -> None:
 
 def test_the_doctor_looks_at_everything_and_advises(nowhere: str, tmp_path: Path) -> None:
     host, port = nowhere.split(":")
-    done = _ringline(
-        "doctor",
-        "--json",
-        RINGLINE_DATABASE_URL=f"postgresql+asyncpg://u:p@{nowhere}/x",
-        RINGLINE_REDIS_URL=f"redis://{nowhere}/0",
-        RINGLINE_ARI_URL=f"http://{nowhere}",
-        RINGLINE_AMI_HOST=host,
-        RINGLINE_AMI_PORT=port,
-        RINGLINE_KAMAILIO_PORT=port,
-        RINGLINE_KAMAILIO_RPC_URL=f"http://{nowhere}/rpc",
-        RINGLINE_CARRIER_SIP_PORT=port,
-        RINGLINE_API_PORT=port,
-        RINGLINE_MEDIA_DIR=str(tmp_path),
-        RINGLINE_JWT_SECRET="short",
-        RINGLINE_ADMIN_PASSWORD="x",
-        RINGLINE_ACCESSKEY="x",
-        RINGLINE_KAMAILIO_SECRET="x",
-    )
+    with structlog.testing.capture_logs():  # otherwise on stderr, which is not configured here
+        done = _ringline(
+            "doctor",
+            "--json",
+            RINGLINE_DATABASE_URL=f"postgresql+asyncpg://u:p@{nowhere}/x",
+            RINGLINE_REDIS_URL=f"redis://{nowhere}/0",
+            RINGLINE_ARI_URL=f"http://{nowhere}",
+            RINGLINE_AMI_HOST=host,
+            RINGLINE_AMI_PORT=port,
+            RINGLINE_KAMAILIO_PORT=port,
+            RINGLINE_KAMAILIO_RPC_URL=f"http://{nowhere}/rpc",
+            RINGLINE_CARRIER_SIP_PORT=port,
+            RINGLINE_CARRIER_CONTROL_URL=f"http://{nowhere}",
+            RINGLINE_API_PORT=port,
+            RINGLINE_MEDIA_DIR=str(tmp_path),
+            RINGLINE_JWT_SECRET="short",
+            RINGLINE_ADMIN_PASSWORD="x",
+            RINGLINE_ACCESSKEY="x",
+            RINGLINE_KAMAILIO_SECRET="x",
+        )
     findings = {finding["name"]: finding for finding in json.loads(done.stdout)}
     assert done.exit_code == 1
     assert findings["media folder"]["ok"]
@@ -118,6 +132,7 @@ def test_the_doctor_looks_at_everything_and_advises(nowhere: str, tmp_path: Path
         "asterisk manager",
         "kamailio sip",
         "carrier sip",
+        "vendors",
         "api",
     ):
         assert not findings[name]["ok"], name

@@ -27,7 +27,9 @@ async def test_chores(monkeypatch: pytest.MonkeyPatch) -> None:
         [chore("broken", 0.0, fails=True), chore("often", 0.0), chore("seldom", 60.0)], lags.append
     )
     await keeper.start()
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(30):
+        while done.count("often") < 2 or done.count("broken") < 2:
+            await asyncio.sleep(0.01)
     await keeper.close()
     assert done.count("seldom") == 1
     assert done.count("often") == done.count("broken") > 1

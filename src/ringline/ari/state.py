@@ -27,6 +27,7 @@ RINGLINE_EVENTS: tuple[str, ...] = (
     "ChannelStateChange",
     "ChannelDtmfReceived",
     "ChannelTalkingStarted",
+    "ChannelTransfer",
     "ChannelTalkingFinished",
     "Dial",
     "ChannelEnteredBridge",

@@ -17,6 +17,23 @@ from .rest import Rest
 log = structlog.get_logger(__name__)
 
 HTTP_QUEUE = 1000
+COLLECTIONS = frozenset(
+    {
+        "applications",
+        "asterisk/modules",
+        "bridges",
+        "channels",
+        "deviceStates",
+        "endpoints",
+        "mailboxes",
+        "playbacks",
+        "recordings/stored",
+        "sounds",
+    }
+)
+"""Lists of everything, which go over HTTP: Asterisk 22 puts a whole WebSocket frame on the stack of a thread that has
+half a megabyte (``alloca`` in ``res_http_websocket``), so that the list of some 700 channels ends the process.
+"""
 
 
 class Transport:
@@ -59,7 +76,7 @@ class Transport:
             method, full_uri, future, started=now, timeout=timeout or self._timeout, convert=convert
         )
         key = key or subject(uri)
-        if self.http_only:
+        if self.http_only or (method == "GET" and uri in COLLECTIONS):
             if not self._http_lanes.put(key, self._by_http, request, body):
                 stats.requests_failed += 1
                 fail(future, ConnectionLost("too many requests wait", method=method, uri=full_uri))

@@ -29,11 +29,12 @@ class Sound(StrEnum):
 class _Behind:
     """One channel's generator: what it is, and who needs frames to be sent even if there is nothing to hear."""
 
-    __slots__ = ("call", "floors", "sounds")
+    __slots__ = ("call", "floors", "music", "sounds")
 
     def __init__(self, call: Call) -> None:
         self.call = call
         self.floors: set[str] = set()
+        self.music: set[str] = set()
         self.sounds = Sound.NONE
 
 
@@ -73,7 +74,7 @@ class Backgrounds:
             behind = _Behind(call)
         wanted = self._wanted(behind)
         request = self._change(behind, wanted)
-        if wanted is Sound.NONE and not behind.floors:
+        if wanted is Sound.NONE and not behind.floors and not behind.music:
             self._behind.pop(call.channel_id, None)
         else:
             self._behind[call.channel_id] = behind
@@ -91,6 +92,20 @@ class Backgrounds:
         behind = self._behind.get(call.channel_id)
         if behind is not None:
             behind.floors.discard(name)
+            self.update(call)
+
+    def keep_music(self, call: Call, name: str) -> None:
+        """Let the party hear music, also in a bridge, until ``drop_music`` with the same name. Idempotent."""
+        if call.ended:
+            return
+        self._behind.setdefault(call.channel_id, _Behind(call)).music.add(name)
+        self.update(call)
+
+    def drop_music(self, call: Call, name: str) -> None:
+        """Nobody wants the party to hear music under this name any more. Idempotent."""
+        behind = self._behind.get(call.channel_id)
+        if behind is not None and not call.ended:
+            behind.music.discard(name)
             self.update(call)
 
     # what happens
@@ -135,7 +150,7 @@ class Backgrounds:
         call = behind.call
         if call.silence:
             return Sound.SILENCE
-        if call.hold or call.moh:
+        if call.hold or call.moh or behind.music:
             return Sound.MUSIC
         if behind.floors and call.channel_id not in self._bridged:
             return Sound.SILENCE

@@ -82,6 +82,7 @@ class Call:
     hangup_sip_code: int = 0
     hangup_detail: str = ""
     failures: list[ActionFailure] = field(default_factory=list)
+    tm_dialing: datetime | None = None
     tm_ringing: datetime | None = None
     tm_progressing: datetime | None = None
     tm_hangup: datetime | None = None
@@ -89,6 +90,13 @@ class Call:
     tm_delete: datetime | None = None
     # what the controller has decided and the record does not show
     end_cause: int | None = None
+    # the extension or trunk that placed it, for whoever counts
+    account_id: UUID = ZERO
+    # which steps were announced, and the record as it was announced last (``calls.telling``)
+    told: int = 0
+    shown: int = 0
+    # by what it is charged, as whoever charges noted it (``cdrs.record.Fare``)
+    fare: Any = None
 
     @property
     def ending(self) -> bool:
@@ -175,6 +183,7 @@ class Call:
             "hangup_detail": self.hangup_detail,
             "failures": [failure.as_json() for failure in self.failures],
             "tm_create": self.tm_create,
+            "tm_dialing": self.tm_dialing,
             "tm_ringing": self.tm_ringing,
             "tm_progressing": self.tm_progressing,
             "tm_hangup": self.tm_hangup,
@@ -184,7 +193,7 @@ class Call:
 
     def kept(self) -> dict[str, Any]:
         """The row, and what the record does not show: what another controller goes on with."""
-        return {**self.row(), "end_cause": self.end_cause}
+        return {**self.row(), "end_cause": self.end_cause, "account_id": self.account_id}
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Call:
@@ -194,7 +203,9 @@ class Call:
         known = [field.name for field in fields(cls) if field.name in row]
         made: dict[str, Any] = {name: row[name] for name in known if name not in _READ_APART}
         made |= {name: _uuid(row[name]) for name in _UUIDS}
-        made |= {name: _moment(row[name]) for name in _MOMENTS}
+        made |= {name: _moment(row.get(name)) for name in _MOMENTS}
+        if "account_id" in made:
+            made["account_id"] = _uuid(made["account_id"])
         return cls(
             **made,
             direction=Direction(row["direction"]),
@@ -218,7 +229,7 @@ _UUIDS = (
     "groupcall_id",
     "recording_id",
 )
-_MOMENTS = ("tm_create", "tm_ringing", "tm_progressing", "tm_hangup", "tm_update", "tm_delete")
+_MOMENTS = ("tm_create", "tm_dialing", "tm_ringing", "tm_progressing", "tm_hangup", "tm_update", "tm_delete")
 _READ_APART = {
     *_UUIDS,
     *_MOMENTS,

@@ -30,7 +30,7 @@ from ringline.calls.ordering import Order, Ordering, Party, check_size
 from ringline.calls.ringback import Ringback
 from ringline.calls.states import HangupReason
 from ringline.calls.switchboard import Switchboard
-from ringline.sip.cause import Cause
+from ringline.sip.cause import Cause, relayed
 
 log = structlog.get_logger(__name__)
 
@@ -225,6 +225,8 @@ class Connection:
         self._key = str(caller.call.id)
         self._bridges = bridges
         self._ringback: Comfort = comfort or Ringback(client, caller)
+        self._relays_ringing = early_media and comfort is None and not caller.up
+        """Whether a caller who was not answered yet is told of the far side's ringing when it rings, not before."""
         self._first: Call | None = None
         self._legs: dict[Call, None] = {}
         self._groups: dict[UUID, Group] = {}
@@ -234,6 +236,7 @@ class Connection:
         self._refused: list[Any] | None = None
         self._bridge_made = False
         self._closed = False
+        self._rung = False
         self._answered_at = 0.0
         self._borrower: Borrower | None = None
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -247,7 +250,8 @@ class Connection:
         """Place the legs and return when nothing is left to wait for. Raises ``LegGone`` and ``LegError``."""
         self._bridges.own(self.bridge_id, self.lost)
         try:
-            self._ringback.start()
+            if not self._relays_ringing:
+                self._ringback.start()
             for one in place:
                 made = one()
                 if isinstance(made, Call):
@@ -315,6 +319,14 @@ class Connection:
                 self._switchboard.answered_elsewhere(other)
         for group in list(self._groups.values()):
             group.withdraw(keep=call)
+
+    def call_ringing(self, call: Call) -> None:
+        """A leg rings: a caller that is to hear what the far side does hears it from now on (SIP 180)."""
+        if not self._relays_ringing or self._rung or self._closed:
+            return
+        if self._winner is None and self._early is None and not self._caller.call.ending:
+            self._rung = True
+            self._ringback.start()
 
     def call_early(self, call: Call) -> None:
         """A leg is heard before its answer: the first such leg takes the place of our ringback."""
@@ -423,9 +435,7 @@ class Connection:
                     "legs": [str(call.id) for call in dict.fromkeys([*self._legs, *winner])],
                     "groups": [str(group_id) for group_id in self._groups],
                     "first": None if first is None else str(first.id),
-                    "refused": [first.hangup_reason.value, first.hangup_cause]
-                    if first and first.ended
-                    else None,
+                    "refused": [first.hangup_reason.value, _told(first)] if first and first.ended else None,
                     "early": None if self._early is None else str(self._early.id),
                     "winner": None if self._winner is None else str(self._winner.id),
                 }
@@ -564,7 +574,7 @@ class Connection:
             return Connected(False, HangupReason(self._refused[0]), int(self._refused[1]))
         if self._first is None:
             return Connected(False, HangupReason.FAILED, int(Cause.UNKNOWN))
-        return Connected(False, self._first.hangup_reason, self._first.hangup_cause)
+        return Connected(False, self._first.hangup_reason, _told(self._first))
 
     def _close(self) -> None:
         self._closed = True
@@ -592,3 +602,8 @@ class Connection:
 
     def _tell(self, method: str, uri: str, **query: str) -> None:
         self._client.tell(method, uri, query=query or None, key=self._key, ignore=_GONE)
+
+
+def _told(refused: Call) -> int:
+    """The cause that the caller is told where nobody answers."""
+    return relayed(refused.hangup_cause, refused.hangup_sip_code)

@@ -146,6 +146,9 @@ class Conversation:
     def call_ready(self, call: Call, leg: AriLeg) -> None:
         """Both were answered long ago."""
 
+    def call_ringing(self, call: Call) -> None:
+        """The caller hears of it by other means."""
+
     def call_early(self, call: Call) -> None:
         """Both were answered long ago."""
 

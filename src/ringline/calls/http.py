@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
 from pydantic import Field, field_validator, model_validator
 
+from ringline.calls.limits import LimitReached
 from ringline.calls.models import CallView, view
-from ringline.calls.service import CallService
-from ringline.errors import InvalidArgument, NotFound
+from ringline.calls.ordering import MAX_CALLS
+from ringline.calls.service import CallService, Record, unhurried
+from ringline.calls.waiting import Recipe
+from ringline.errors import InvalidArgument, NotFound, PaymentRequired
 from ringline.flows import check, variables
 from ringline.flows.check import FlowActions, LanguageCheck, Rules, UrlCheck
 from ringline.flows.definitions import FlowDefinitions
+from ringline.flows.own_webhook import FlowWebhookMethod, FlowWebhookUri, flow_webhook
 from ringline.flows.service import FlowService
-from ringline.http import Page, PageQuery, Request, RequestModel, Route
+from ringline.http import Page, PageQuery, Request, RequestModel, Resource, Route
 from ringline.sip.address import Address
 
-MAX_DESTINATIONS = 100
+_CALLS = Resource("/v1.0/calls", "call_id", CallView, NotFound, "calls")
+
 MAX_COPIED_BYTES = 8 * 1024 * 1024
 ZERO = UUID(int=0)
 
@@ -34,10 +39,10 @@ class CreateCall(RequestModel):
     )
     destinations: list[Address] = Field(
         min_length=1,
-        max_length=MAX_DESTINATIONS,
-        description="Whom to call: `tel` (E.164), `sip` (`user@host`), `extension` (also `endpoint`), `agent`. Each"
-        " gets a call of its own; the phones of an agent or extension ring as a groupcall, and all of its calls are"
-        " in the answer.",
+        max_length=MAX_CALLS,
+        description="Whom to call: `tel` (E.164), `sip` (`user@host`), `extension` (also `endpoint`), `agent`;"
+        f" at most {MAX_CALLS}. Each gets a call of its own; the phones of an agent or extension ring as a groupcall,"
+        " and all of its calls are in the answer.",
     )
     actions: FlowActions = Field(default=[], description="What happens once the call is answered.")
     flow_id: UUID = Field(default=ZERO, description="A stored flow to run; it wins over `actions`.")
@@ -49,6 +54,8 @@ class CreateCall(RequestModel):
     variables: dict[str, str] = Field(
         default={}, description="Texts for `${name}` in options: 100 names, 32 KB each, 64 KB in all."
     )
+    webhook_uri: FlowWebhookUri = ""
+    webhook_method: FlowWebhookMethod = "POST"
 
     @field_validator("anonymous")
     @classmethod
@@ -87,12 +94,14 @@ def routes(
         body = request.body
         customer_id = request.principal.customer_id
         kept = variables.check(body.variables)
+        webhook = flow_webhook(body.webhook_uri, body.webhook_method, check_url)
         if body.flow_id != ZERO:
             actions, flow_id = await definitions.actions(customer_id, body.flow_id), body.flow_id
         else:
             check.refuse(await check.missing_flows(body.actions, partial(definitions.exists, customer_id)))
             actions, flow_id = check.canonical(body.actions), ZERO
-        if len(body.destinations) * len(orjson.dumps(actions)) > MAX_COPIED_BYTES:
+        size = len(orjson.dumps(actions))
+        if len(body.destinations) * size > MAX_COPIED_BYTES:
             raise InvalidArgument(
                 f"destinations: {len(body.destinations)} copies of these actions are too much for one request;"
                 " store them as a flow (POST /v1.0/flows) or place fewer calls at once"
@@ -103,13 +112,17 @@ def routes(
             destinations=body.destinations,
             anonymous=body.anonymous,  # type: ignore[arg-type]  # checked by the model
             seed=request.idempotency_seed,
-            prepare=lambda: flows.prepare(customer_id, flow_id, actions, kept),
+            prepare=lambda: flows.prepare(customer_id, flow_id, actions, kept, webhook),
+            recipe=Recipe(flow_id, actions, kept, webhook, size),
         )
-        return [view(call) for call in made]
+        return [shown(call) async for call in unhurried(made)]
+
+    def shown(record: Record, action: dict[str, Any] | None = None) -> CallView:
+        return view(record, action, calls.position(record))
 
     async def get(request: Request[None, None]) -> CallView:
         record, action = await calls.get(request.principal.customer_id, request.path["call_id"])
-        return view(record, action)
+        return shown(record, action)
 
     async def listing(request: Request[None, CallQuery]) -> Page[CallView]:
         query = request.query
@@ -118,71 +131,48 @@ def routes(
             for name in ("status", "direction", "hangup_reason")
             if (value := getattr(query, name))
         }
-        return await calls.page(request.principal.customer_id, query, filters, view)
+        return await calls.page(request.principal.customer_id, query, filters, shown)
 
     async def hang_up(request: Request[None, None]) -> CallView:
         record, action = await calls.hang_up(request.principal.customer_id, request.path["call_id"])
-        return view(record, action)
+        return shown(record, action)
 
     async def delete(request: Request[None, None]) -> CallView:
         record = await calls.delete(request.principal.customer_id, request.path["call_id"])
         return view(record)
 
-    tags = ("calls",)
     return [
-        Route(
-            method="POST",
-            path="/v1.0/calls",
-            handler=create,
-            summary="Place calls",
+        _CALLS.create(
+            create,
+            "Place calls",
+            CreateCall,
             description="Calls every destination and runs the actions on each call when it is answered. The answer"
-            " comes at once, with the calls in state `dialing`. An `Idempotency-Key` header makes repeating safe.",
-            tags=tags,
-            body=CreateCall,
+            " comes at once, with the calls in state `dialing`. An `Idempotency-Key` header makes repeating safe.\n\n"
+            "More calls than your limits let be placed now (`calls_per_second`, `max_calls`) are accepted and wait:"
+            " they are placed in their order, at your pace; meanwhile `tm_dialing` is `null` and `queue_position`"
+            " says how many are placed before, that one included. Only where more than `waiting_calls` would wait the"
+            " request is refused with 429 `LIMIT_REACHED`, as a whole. A call that waits can be hung up. When its"
+            " turn comes it is judged again (its source, its destination); where it cannot be placed then it ends as"
+            " `failed` with a sentence in `hangup_detail`. Destinations that ring as groupcalls do not wait: with no"
+            " room for them the request is refused. `GET /v1.0/limits` shows limits and use.",
             context=Rules(check_language, check_url),
-            response=list[CallView],
-            errors=(NotFound,),
-            idempotent=True,
             body_examples={"talk": _EXAMPLE},
+            response=list[CallView],
+            errors=(NotFound, PaymentRequired, LimitReached),
         ),
-        Route(
-            method="GET",
-            path="/v1.0/calls",
-            handler=listing,
-            summary="List calls",
-            description="Newest first.",
-            tags=tags,
-            query=CallQuery,
-            response=Page[CallView],
-        ),
-        Route(
-            method="GET",
-            path="/v1.0/calls/{call_id}",
-            handler=get,
-            summary="Get a call",
-            tags=tags,
-            response=CallView,
-            errors=(NotFound,),
-        ),
-        Route(
-            method="POST",
-            path="/v1.0/calls/{call_id}/hangup",
-            handler=hang_up,
-            summary="Hang up a call",
+        _CALLS.list(listing, "List calls", CallQuery),
+        _CALLS.get(get, "Get a call"),
+        _CALLS.act(
+            "POST",
+            "hangup",
+            hang_up,
+            "Hang up a call",
             description="Asking again, or for a call that has ended, changes nothing and is no error.",
-            tags=tags,
-            response=CallView,
-            errors=(NotFound,),
         ),
-        Route(
-            method="DELETE",
-            path="/v1.0/calls/{call_id}",
-            handler=delete,
-            summary="Delete a call",
+        _CALLS.delete(
+            delete,
+            "Delete a call",
             description="Hangs the call up where it lasts, and takes its record out of lists.",
-            tags=tags,
-            response=CallView,
-            errors=(NotFound,),
         ),
     ]
 

@@ -25,6 +25,9 @@ class CallHooks(Protocol):
 class LegHooks(CallHooks, Protocol):
     """Who is told about one call in place of everybody else (``calls.connection``)."""
 
+    def call_ringing(self, call: Call) -> None:
+        """The other side rings."""
+
     def call_early(self, call: Call) -> None:
         """The other side is heard before it has answered (SIP 183); for calls that start ``WITH_MEDIA``."""
 
@@ -45,6 +48,9 @@ class Unclaimed:
 
     def call_ready(self, call: Call, leg: AriLeg) -> None:
         """Whoever claims the line sees by the call's status that it was answered."""
+
+    def call_ringing(self, call: Call) -> None:
+        """Likewise."""
 
     def call_early(self, call: Call) -> None:
         """Likewise not told; what is heard early stays unheard."""
@@ -72,6 +78,7 @@ class Line:
         "own",
         "placed",
         "remote_cause",
+        "ringing",
         "start",
         "started",
         "until",
@@ -85,6 +92,7 @@ class Line:
         self.hooks = hooks
         self.start = Start.ON_ANSWER
         self.early: Callable[[Call], None] | None = None
+        self.ringing: Callable[[Call], None] | None = None
         self.own = False
         self.until = 0.0
         self.dial_until = 0.0
@@ -102,6 +110,10 @@ class Line:
     def overdue(self) -> bool:
         """Whether the call is to end and its channel is still there."""
         return self.call.ending or self.call.end_cause is not None
+
+    def belongs_to(self, hooks: LegHooks) -> None:
+        """These, and nobody else, hear of it from now on."""
+        self.hooks, self.early, self.ringing = hooks, hooks.call_early, hooks.call_ringing
 
     def kept(self) -> dict[str, Any]:
         """What another controller needs to go on with the call, as JSON. Deadlines are seconds since 1970."""

@@ -21,6 +21,7 @@ from ringline.calls import metrics
 from ringline.calls.call import Call
 from ringline.calls.line import Line
 from ringline.storage import Live
+from ringline.storage.home import FIRST
 from ringline.storage.pipe import Command, Pipe
 
 log = structlog.get_logger(__name__)
@@ -34,6 +35,39 @@ ACTIONS = "ringline:live:actions"
 PARTS = "ringline:live:parts"
 """Hash: ``<part>/<key>`` -> what a service keeps that belongs to no flow."""
 LOAD_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where it is kept: hashes, and in ``last`` the epoch whose hashes are to be read.
+
+    Each lease of an Asterisk has a place of its own: one who has lost the lease and does not know it yet (a frozen
+    process) writes where nobody looks any more.
+    """
+
+    calls: str = CALLS
+    flows: str = FLOWS
+    actions: str = ACTIONS
+    parts: str = PARTS
+    last: str = ""
+
+    @property
+    def all(self) -> tuple[str, str, str, str]:
+        return self.calls, self.flows, self.actions, self.parts
+
+
+def place_of(name: str, epoch: int | str) -> Place:
+    """The place of a lease; that of the only Asterisk of a small installation has no name."""
+    if not name:
+        return Place()
+    at = f"ringline:live:{name}"
+    return Place(
+        calls=f"{at}:{epoch}:calls",
+        flows=f"{at}:{epoch}:flows",
+        actions=f"{at}:{epoch}:actions",
+        parts=f"{at}:{epoch}:parts",
+        last=f"{at}:last",
+    )
 
 
 class KeptFlow(Protocol):
@@ -62,8 +96,13 @@ class Kept:
 class LiveState:
     """Marks what changed and writes it. Until ``start`` nothing is written."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live, name: str = "", epoch: int = 0) -> None:
+        """``name`` and ``epoch`` are those of the lease of the Asterisk, where several processes could drive it."""
         self._live = live
+        self._asterisk = name
+        self._epoch = epoch
+        self._place = place_of(name, epoch)
+        self._former = self._place
         self._pipe = Pipe(live.url, self._write_all)
         self._calls: set[UUID] = set()
         self._flows: dict[UUID, KeptFlow | None] = {}
@@ -106,13 +145,18 @@ class LiveState:
         name, text = f"{part}/{key}", orjson.dumps(value, default=str)
         self._parts[name] = text
         if not self._frozen:
-            self._pipe.send(("HSET", PARTS, name, text))
+            self._pipe.send(("HSET", self._place.parts, name, text))
 
     def drop(self, part: str, key: str) -> None:
         """Let it go."""
         name = f"{part}/{key}"
         if self._parts.pop(name, None) is not None and not self._frozen:
-            self._pipe.send(("HDEL", PARTS, name))
+            self._pipe.send(("HDEL", self._place.parts, name))
+
+    def write(self) -> bool:
+        """Write what is marked now, not at the end of the turn; whether all is in the kernel's hands then."""
+        self._flush()
+        return self._pipe.ready and not self._pipe.unsent
 
     # life
 
@@ -120,7 +164,9 @@ class LiveState:
         """What a former controller left. Raises ``RedisError`` or ``OSError`` where Redis cannot be read."""
         try:
             async with asyncio.timeout(LOAD_SECONDS):
-                read = [await self._live.client.hgetall(name) for name in (CALLS, FLOWS, ACTIONS, PARTS)]
+                if self._place.last:
+                    await self._find_former()
+                read = [await self._live.client.hgetall(name) for name in self._former.all]
         except TimeoutError as error:
             raise RedisError("no answer in time") from error
         kept = Kept()
@@ -142,6 +188,14 @@ class LiveState:
                 log.error("live_record_unreadable", id=f"{part}/{key}", error=repr(error))
                 kept.unreadable += 1
         return kept
+
+    async def _find_former(self) -> None:
+        epoch = await self._live.client.get(self._place.last)
+        if epoch is not None:
+            self._former = place_of(self._asterisk, _text(epoch))
+        elif self._asterisk == FIRST:
+            # it was the only one until now, driven by a process that did everything
+            self._former = Place()
 
     def resume_parts(self, kept: Kept) -> None:
         """What services kept is ours now: they drop what they need no more."""
@@ -184,8 +238,15 @@ class LiveState:
         self._flows.clear()
         commands = self._commands(calls, {flow.id: flow for flow in flows})
         if self._parts:
-            commands.append(("HSET", PARTS, *(one for pair in self._parts.items() for one in pair)))
-        self._pipe.send(("MULTI",), ("DEL", CALLS, FLOWS, ACTIONS, PARTS), *commands, ("EXEC",))
+            commands.append(
+                ("HSET", self._place.parts, *(one for pair in self._parts.items() for one in pair))
+            )
+        if self._place.last:
+            commands.append(("SET", self._place.last, str(self._epoch)))
+        if self._former != self._place:
+            # from here on this is what the next one finds
+            commands.append(("DEL", *self._former.all))
+        self._pipe.send(("MULTI",), ("DEL", *self._place.all), *commands, ("EXEC",))
 
     def _commands(self, call_ids: Iterable[UUID], marked: Mapping[UUID, KeptFlow | None]) -> list[Command]:
         calls: list[bytes | str] = []
@@ -210,9 +271,10 @@ class LiveState:
                 flows += (str(flow_id), orjson.dumps(row, default=str))
                 lists += fresh
             gone_lists += [name for name, _ in known.values()]
-        pairs = ((ACTIONS, lists), (FLOWS, flows), (CALLS, calls))
+        place = self._place
+        pairs = ((place.actions, lists), (place.flows, flows), (place.calls, calls))
         commands: list[Command] = [("HSET", name, *values) for name, values in pairs if values]
-        gone = ((CALLS, gone_calls), (FLOWS, gone_flows), (ACTIONS, gone_lists))
+        gone = ((place.calls, gone_calls), (place.flows, gone_flows), (place.actions, gone_lists))
         commands += [("HDEL", name, *keys) for name, keys in gone if keys]
         return commands
 

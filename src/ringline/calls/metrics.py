@@ -17,6 +17,12 @@ calls_ended = Counter(
 calls_refused = Counter(
     "ringline_calls_refused", "Incoming calls that were not taken, by why.", ["reason"], registry=registry
 )
+limits_reached = Counter(
+    "ringline_limits_reached",
+    "Requests to place calls that were refused because the customer has, or places, too many.",
+    ["limit"],
+    registry=registry,
+)
 calls_live = Gauge("ringline_calls_live", "Calls in each state now.", ["status"], registry=registry)
 calls_overdue = Gauge(
     "ringline_calls_overdue", "Calls that should have ended and have not.", registry=registry
@@ -40,6 +46,11 @@ connection_seconds = Histogram(
     "ringline_connection_setup_seconds",
     "From the answer of a connected leg to both parties being in one bridge.",
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
+    registry=registry,
+)
+calls_waiting = Gauge(
+    "ringline_calls_waiting",
+    "Calls that wait until their customer's pace lets them be placed.",
     registry=registry,
 )
 live_writes = Counter(

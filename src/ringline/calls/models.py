@@ -66,6 +66,13 @@ class CallView(ResponseModel):
     hangup_sip_code: int = Field(description="Final SIP response of the other side, 0 where there was none.")
     hangup_detail: str = Field(description="A sentence where the reason alone does not say what happened.")
     failures: list[Failure] = Field(description="Actions that failed; the flow went on after each.")
+    queue_position: int = Field(
+        description="While the call waits for its turn: how many of yours are placed until then, itself included;"
+        " else 0."
+    )
+    tm_dialing: Timestamp = Field(
+        description="When an outgoing call was placed; `null` while it waits for its turn, and for incoming calls."
+    )
     tm_progressing: Timestamp
     tm_ringing: Timestamp
     tm_hangup: Timestamp
@@ -77,8 +84,10 @@ class CallView(ResponseModel):
 _START = CurrentAction(id=UUID(int=1), type="")
 
 
-def view(record: Call | Mapping[str, Any], action: dict[str, Any] | None = None) -> CallView:
+def view(
+    record: Call | Mapping[str, Any], action: dict[str, Any] | None = None, queue_position: int = 0
+) -> CallView:
     """The answer for a call in memory or the columns of its row."""
     row = record.row() if isinstance(record, Call) else record
     shown = _START if action is None else CurrentAction(id=UUID(action["id"]), type=action["type"])
-    return CallView.model_validate({**row, "action": shown})
+    return CallView.model_validate({**row, "action": shown, "queue_position": queue_position})

@@ -6,8 +6,10 @@ leg leaves for the telephone network without a number that the customer owns (``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID, uuid4
 
 import structlog
@@ -15,10 +17,11 @@ import structlog
 from ringline.calls.call import ZERO, Call
 from ringline.calls.caller import Anonymity, Caller, hides, shown_source, shown_user
 from ringline.calls.destinations import Destinations, RingMethod, Route
+from ringline.calls.limits import Caps, Limits
 from ringline.calls.line import LegHooks, Start
 from ringline.calls.states import Direction, Status
 from ringline.calls.switchboard import CHANNEL_PREFIX, Switchboard
-from ringline.customers import Customer, CustomerDirectory
+from ringline.customers import Customer, CustomerDirectory, Identity
 from ringline.errors import InvalidArgument, NotFound, PermissionDenied, RinglineError
 from ringline.http import utc_now
 from ringline.numbers import NumberDirectory, resolve_source
@@ -40,23 +43,72 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """A destination that rings as a groupcall of its own: an agent with the phones of theirs, an extension."""
+    """A destination that rings as a groupcall of its own: an agent with the phones of theirs, an extension.
+
+    Within one whose phones ring one after another, an extension with two kinds of phones is a party itself.
+    """
 
     source: Address
     destination: Address
     ring_method: RingMethod
-    orders: tuple[Order, ...]
+    orders: tuple[Plan, ...]
 
 
 Plan = Order | Party
 
 MAX_LEGS = 100
-"""Phones that may ring for one request, those of agents included."""
+"""Phones that may ring for one request, those of agents included; single calls are not counted, they can wait."""
+MAX_CALLS = 1000
+"""Calls that one request may ask for."""
+
+
+class Countries(Protocol):
+    """Which numbers of the telephone network a customer may call (``outbound.Whitelist``)."""
+
+    def check(self, customer: Customer, number: str, field: str) -> None:
+        """Raises ``InvalidArgument`` for one it may not."""
+
+
+class Money(Protocol):
+    """Whether calls are paid (``charging.meters.Meters``)."""
+
+    def check(self, customer_id: UUID, destinations: Iterable[Address]) -> None:
+        """Raises ``PaymentRequired``, with what it takes, where these cannot all begin."""
+
+    def reserve(self, customer_id: UUID, destinations: Iterable[Address]) -> AbstractContextManager[None]:
+        """As ``check``, and the money is nobody else's within."""
+
+
+class Gratis:
+    """Nothing costs anything."""
+
+    def check(self, customer_id: UUID, destinations: Iterable[Address]) -> None:
+        pass
+
+    def reserve(self, customer_id: UUID, destinations: Iterable[Address]) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+def destinations_of(plans: Iterable[Plan]) -> list[Address]:
+    """Whom all legs of these call."""
+    return [order.destination for plan in plans for order in orders_of(plan)]
+
+
+def legs_of(plan: Plan) -> int:
+    """How many phones ring for a plan, all of them counted."""
+    return len(orders_of(plan))
+
+
+def orders_of(plan: Plan) -> list[Order]:
+    """Every leg of a plan."""
+    if isinstance(plan, Order):
+        return [plan]
+    return [order for one in plan.orders for order in orders_of(one)]
 
 
 def check_size(plans: Sequence[Plan]) -> None:
     """Raises ``InvalidArgument`` for more phones than one request may ring."""
-    legs = sum(len(plan.orders) if isinstance(plan, Party) else 1 for plan in plans)
+    legs = sum(map(legs_of, plans))
     if legs > MAX_LEGS:
         message = (
             f"destinations: they have {legs} phones together; {MAX_LEGS} at most can ring for one request"
@@ -75,11 +127,18 @@ class Ordering:
         *,
         sip_domain: str,
         destinations: Destinations | None = None,
+        countries: Countries | None = None,
+        limits: Limits | None = None,
     ) -> None:
+        """Without ``countries`` and ``limits`` everybody may call everywhere, as often as they like."""
         self._switchboard = switchboard
         self._customers = customers
         self._numbers = numbers
+        self.money: Money = Gratis()
+        self.identity = Identity()
         self._destinations = destinations or Destinations(sip_domain=sip_domain)
+        self._countries = countries
+        self.limits = limits or Limits(switchboard.tally, lambda _: None, Caps())
 
     def customer(self, customer_id: UUID) -> Customer:
         """The customer that dials. Raises ``PermissionDenied`` for one that is not active."""
@@ -103,12 +162,19 @@ class Ordering:
         return self._plan(customer, source, destination, field, order)
 
     def plans_from(
-        self, parent: Call, source: Address, destinations: Sequence[Address], anonymous: Anonymity
+        self,
+        parent: Call,
+        source: Address,
+        destinations: Sequence[Address],
+        anonymous: Anonymity,
+        *,
+        counted: bool = True,
     ) -> list[Plan]:
         """What a flow that runs on ``parent`` asks for: without a number of its own a leg is anonymous.
 
         A destination that cannot be called is left out as long as another one can. Raises ``InvalidArgument`` or
-        ``NotFound`` where none can, ``PermissionDenied``.
+        ``NotFound`` where none can, ``PermissionDenied``, and ``LimitReached`` where they are too many calls, unless
+        they were ``counted`` before.
         """
         customer = self.customer(parent.customer_id)
 
@@ -125,6 +191,9 @@ class Ordering:
                 faults.append(error)
         if not plans:
             raise faults[0]
+        if counted:
+            self.limits.take(customer.id, sum(map(legs_of, plans)))
+            self.money.check(customer.id, destinations_of(plans))
         return plans
 
     def orders_from(
@@ -132,9 +201,7 @@ class Ordering:
     ) -> list[Order]:
         """``plans_from`` for whoever rings single legs: the phones of a party are legs like any other."""
         plans = self.plans_from(parent, source, destinations, anonymous)
-        return [
-            order for plan in plans for order in ([plan] if isinstance(plan, Order) else list(plan.orders))
-        ]
+        return [order for plan in plans for order in orders_of(plan)]
 
     def _plan(
         self,
@@ -146,17 +213,32 @@ class Ordering:
     ) -> Plan:
         found = self._destinations.resolve(customer, destination, field)
         if isinstance(found, Route):
+            self._permit(customer, destination, found, field)
             return order(destination, found)
-        orders, faults = [], []
+        orders: list[Plan] = []
+        faults: list[RinglineError] = []
         for phone in found.destinations:
             try:
-                orders.append(order(phone, self._destinations.phone(customer, phone, field)))
+                routes = self._destinations.phone(customer, phone, field)
+                for route in routes:
+                    self._permit(customer, phone, route, field)
+                legs = [order(phone, route) for route in routes]
+                if len(legs) > 1 and found.ring_method is RingMethod.LINEAR:
+                    orders.append(Party(source, phone, RingMethod.RING_ALL, tuple(legs)))
+                else:
+                    orders += legs
             except (InvalidArgument, NotFound) as error:
                 log.info("phone_left_out", customer_id=str(customer.id), why=error.message)
                 faults.append(error)
         if not orders:
             raise faults[0]
         return Party(source, destination, found.ring_method, tuple(orders))
+
+    def _permit(self, customer: Customer, destination: Address, route: Route, field: str) -> None:
+        if route.telephone:
+            self.identity.check(customer, "A call to the telephone network")
+        if route.telephone and self._countries is not None:
+            self._countries.check(customer, destination.target, f"{field}.target")
 
     def _order(
         self, customer: Customer, source: Address, destination: Address, route: Route, anonymous: Anonymity
@@ -236,8 +318,8 @@ class Ordering:
         groupcall: UUID = ZERO,
         call_id: UUID | None = None,
     ) -> Call:
-        """The call that will carry out an order. Nothing is sent and nothing stored yet."""
-        call_id = call_id or uuid4()
+        """The call that will carry out an order, at once. Nothing is sent and nothing stored yet."""
+        call_id, now = call_id or uuid4(), utc_now()
         return Call(
             id=call_id,
             customer_id=customer_id,
@@ -249,7 +331,8 @@ class Ordering:
             master_call_id=master,
             groupcall_id=groupcall,
             anonymous=order.caller.hidden,
-            tm_create=utc_now(),
+            tm_create=now,
+            tm_dialing=now,
         )
 
     def dial(
@@ -258,7 +341,7 @@ class Ordering:
         """Place the call. Never raises: a call that cannot be placed ends."""
         self._switchboard.dial(
             call,
-            f"PJSIP/kamailio/{order.route.uri}",
+            order.route.channel,
             order.caller.variables(call.customer_id, call.id) | order.route.variables(),
             hooks=hooks,
             start=start,

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -23,13 +23,14 @@ from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ringline import ari
-from ringline.calls import metrics, store
+from ringline.calls import metrics, store, waiting
 from ringline.calls.call import ZERO, Call
 from ringline.calls.journal import Journal
 from ringline.calls.line import Line, Start
 from ringline.calls.live_state import Kept
 from ringline.calls.states import Direction, Status
 from ringline.calls.switchboard import Switchboard
+from ringline.events.outbox import emit_rows
 from ringline.http import utc_now
 from ringline.sip.cause import Cause
 from ringline.storage import Database
@@ -37,7 +38,6 @@ from ringline.storage import Database
 log = structlog.get_logger(__name__)
 
 UNSEEN = "it ended while the controller was away: when and how was not seen"
-NOT_PLACED = "the controller died before it had placed the call"
 MEDIA_LOST = "the media server was restarted while the controller was away"
 UNREADABLE = "the controller was restarted and could not read what it had kept of the call"
 UNCLAIMED = "the controller was restarted, and what the call was part of did not go on"
@@ -87,6 +87,14 @@ class Flows(Protocol):
     def go_on(self, live: Callable[[UUID], Call | None]) -> int: ...
 
 
+class WaitingCalls(Protocol):
+    """Who has calls that wait to be placed (``calls.pacing.Pacing``)."""
+
+    async def load(self, connection: AsyncConnection, kept: Mapping[UUID, Any]) -> dict[UUID, Call]: ...
+
+    def settle(self, channels: Container[str], *, sure: bool) -> list[Call]: ...
+
+
 class FlowRows(Protocol):
     """The queries of ``flows.store`` that recovering needs."""
 
@@ -94,7 +102,7 @@ class FlowRows(Protocol):
 
     async def finish_activeflows(
         self, connection: AsyncConnection, now: datetime, reason: str, ids: list[UUID]
-    ) -> None: ...
+    ) -> list[Any]: ...
 
 
 class Recovery:
@@ -122,6 +130,8 @@ class Recovery:
         self._flows = flows
         self._flow_rows = flow_rows
         self._application = application
+        self.waiting: WaitingCalls | None = None
+        """Calls that waited for their turn: they are no line's."""
         self._began = _process_began()
         self._kept = Kept()
         self._server = ""
@@ -149,13 +159,15 @@ class Recovery:
         self._server = str(self._kept.parts.get("recovery", {}).get("server", {}).get("started", ""))
         async with self._database.connect() as connection:
             rows = {row.id: row for row in await store.unfinished(connection)}
+            queued: dict[UUID, Call] = {}
+            if self.waiting is not None:
+                queued = await self.waiting.load(connection, self._kept.calls)
+            rows = {call_id: row for call_id, row in rows.items() if UUID(str(call_id)) not in queued}
             final = await store.final_among(connection, list(self._kept.calls))
             flows = {row.id: row for row in await self._flow_rows.unfinished(connection)}
             unreadable = self._flows.revive(self._kept.flows, flows)
-            if unreadable:
-                await self._flow_rows.finish_activeflows(
-                    connection, utc_now(), "controller_restarted", unreadable
-                )
+        if unreadable:
+            await self._end_flows(unreadable)
         for call_id, record in self._kept.calls.items():
             # a final row is newer than what Redis held while it could not be written
             if call_id not in final and not self._restored(call_id, record):
@@ -165,10 +177,19 @@ class Recovery:
         lost = [call_id for call_id, row in rows.items() if not self._restored(call_id, row)]
         if lost:
             self._journal.disown(lost)
+        await self._journal.recall([*(line.call for line in self._lines), *queued.values()])
         self._journal.live.start()
         if self._lines or lost or self._kept.unreadable:
             log.info("recovery_began", calls=len(self._lines), unreadable=self._kept.unreadable + len(lost))
         self._phase("loaded")
+
+    async def _end_flows(self, ids: list[UUID]) -> None:
+        async with self._database.begin() as connection:
+            ended = await self._flow_rows.finish_activeflows(
+                connection, utc_now(), "controller_restarted", ids
+            )
+            events = [event for row in ended for event in self._journal.ended_flow_events(row)]
+            await emit_rows(connection, events)
 
     def _restored(self, call_id: UUID, kept: Any) -> bool:
         """Whether the record (or row) could be read; a call that had ended only needs to be written."""
@@ -253,6 +274,13 @@ class Recovery:
         for line in self._lines:
             if not line.call.ended:
                 self._compare(line, found.channels.get(line.call.channel_id), restarted=restarted)
+        if self.waiting is not None:
+            sure = bool(self._server) and not restarted
+            for call in self.waiting.settle(found.channels, sure=sure):
+                line = self._switchboard.restore(_bare(call.kept()))
+                self._lines.append(line)
+                self._journal.touch(line.call)
+                self._compare(line, found.channels[call.channel_id], restarted=restarted)
         await self._take_arrivals(found)
         self._phase("matched")
         for part in self.parts:
@@ -291,7 +319,7 @@ class Recovery:
         elif line.overdue:
             self._switchboard.gone(line, int(Cause.NORMAL_CLEARING), "")
         elif call.direction is Direction.OUTGOING and not line.placed:
-            self._switchboard.lost(line, NOT_PLACED)
+            self._switchboard.lost(line, waiting.UNSEEN)
         elif call.direction is Direction.OUTGOING and call.tm_progressing is None:
             self._switchboard.gone(line, int(Cause.NO_ANSWER), UNSEEN)
         else:
@@ -321,6 +349,8 @@ class Recovery:
                 ended=len(self._lines) - left,
                 flows=began + detached,
                 seconds=self.phases,
+                # far less than the seconds: others had the machine
+                cpu_seconds=round(time.process_time(), 3),
             )
 
     def _phase(self, name: str) -> None:
@@ -347,8 +377,11 @@ def arguments(channel: dict[str, Any], application: str) -> list[str] | None:
 
 
 def _from_row(row: Any) -> dict[str, Any]:
+    return _bare(dict(row._mapping))
+
+
+def _bare(call: dict[str, Any]) -> dict[str, Any]:
     """What ``Line.kept`` would have been, as far as the call's row tells: the line's own state was in Redis only."""
-    call = dict(row._mapping)
     outgoing = call["direction"] == Direction.OUTGOING.value
     answered = call["tm_progressing"] is not None
     has_flow = call["activeflow_id"] != ZERO or call["flow_id"] != ZERO

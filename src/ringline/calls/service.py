@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
 from uuid import UUID, uuid4, uuid5
 
 import structlog
@@ -11,15 +12,27 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ringline import ari
-from ringline.calls import store
+from ringline.calls import store, telling
 from ringline.calls.call import ZERO, Call
 from ringline.calls.caller import Anonymity
 from ringline.calls.journal import FlowRecord, Journal
 from ringline.calls.line import Start
-from ringline.calls.ordering import Order, Ordering, Party, Plan, check_size
+from ringline.calls.ordering import (
+    Order,
+    Ordering,
+    Party,
+    Plan,
+    check_size,
+    destinations_of,
+    legs_of,
+    orders_of,
+)
+from ringline.calls.pacing import Pacing
 from ringline.calls.states import HangupReason, Status
 from ringline.calls.switchboard import Switchboard
+from ringline.calls.waiting import Batch, Recipe, Waiting
 from ringline.errors import NotFound, Unavailable
+from ringline.events.outbox import emit_rows
 from ringline.http import Page, PageQuery, page_of, page_statement, utc_now
 from ringline.sip.address import Address
 from ringline.storage import Database
@@ -40,6 +53,15 @@ class Flows(Protocol):
     def detach(self, call: Call) -> None: ...
 
     def current(self, call_id: UUID) -> dict[str, Any] | None: ...
+
+    def prepare(
+        self,
+        customer_id: UUID,
+        flow_id: UUID,
+        actions: list[dict[str, Any]],
+        variables: dict[str, str],
+        webhook: tuple[str, str],
+    ) -> Any: ...
 
 
 class Placing(Protocol):
@@ -88,13 +110,19 @@ class CallService:
         client: ari.Client,
         flows: Flows,
         ordering: Ordering,
+        pacing: Pacing | None = None,
     ) -> None:
+        """Without ``pacing`` nothing waits: calls beyond the customer's pace are refused."""
         self._database = database
         self._switchboard = switchboard
         self._journal = journal
         self._client = client
         self._flows = flows
         self._ordering = ordering
+        self._pacing = pacing
+        if pacing is not None:
+            pacing.place = self._begin_waiting
+            pacing.resume = self._resume_waiting
         self.draining = False
         self.groups: Groups
 
@@ -107,14 +135,16 @@ class CallService:
         anonymous: Anonymity,
         prepare: Callable[[], FlowRecord],
         seed: UUID | None = None,
+        recipe: Recipe | None = None,
     ) -> list[Record]:
         """Place a call to each destination, several where it is an agent's; each has a fresh copy of the flow.
 
         ``seed`` is that of an ``Idempotency-Key``: the calls' ids follow from it, so that a repetition finds the
-        calls of the first request even where its answer was lost, and places none.
+        calls of the first request even where its answer was lost, and places none. ``recipe`` is what ``prepare``
+        makes flows of: with it, calls beyond the customer's pace wait.
 
         Raises ``InvalidArgument`` and ``NotFound`` naming the field, ``PermissionDenied`` for an inactive customer,
-        and ``Unavailable`` while Asterisk or the database cannot be reached.
+        ``LimitReached``, ``PaymentRequired``, and ``Unavailable`` while Asterisk or the database cannot be reached.
         """
         customer = self._ordering.customer(customer_id)
         if not self.ready():
@@ -123,13 +153,49 @@ class CallService:
             )
         plans = [
             self._ordering.plan(customer, source, destination, f"destinations[{index}]", anonymous)
-            for index, destination in enumerate(destinations)
+            async for index, destination in unhurried(enumerate(destinations))
         ]
-        check_size(plans)
-        placing = self._make(customer_id, plans, prepare, seed=seed, anonymous=anonymous)
+        singles = [plan for plan in plans if isinstance(plan, Order)]
+        parties = [plan for plan in plans if not isinstance(plan, Order)]
+        if self._pacing is None or recipe is None:
+            check_size(plans)
+            with (
+                self._ordering.limits.reserve(customer_id, sum(map(legs_of, plans))),
+                self._ordering.money.reserve(customer_id, destinations_of(plans)),
+            ):
+                return await self._place(customer_id, plans, prepare, seed, anonymous)
+        check_size(parties)
+        with (
+            self._ordering.limits.reserve(customer_id, sum(map(legs_of, parties))),
+            self._pacing.admit(customer_id, len(singles), recipe.size) as now,
+            # those that wait are paid when it is their turn; who can pay for none need not wait for that
+            self._ordering.money.reserve(customer_id, destinations_of([*parties, *singles[: max(now, 1)]])),
+        ):
+            if now == len(singles):
+                return await self._place(customer_id, plans, prepare, seed, anonymous)
+            batch = Batch(
+                uuid4() if seed is None else uuid5(seed, "batch"), customer_id, source, anonymous, recipe
+            )
+            return await self._place(customer_id, plans, prepare, seed, anonymous, batch, now)
+
+    async def _place(
+        self,
+        customer_id: UUID,
+        plans: Sequence[Plan],
+        prepare: Callable[[], FlowRecord],
+        seed: UUID | None,
+        anonymous: Anonymity,
+        batch: Batch | None = None,
+        at_once: int = 0,
+    ) -> list[Record]:
+        """``batch``: of the single calls only the first ``at_once`` are placed now, the others wait as part of it."""
+        placing = self._make(
+            customer_id, plans, prepare, seed=seed, anonymous=anonymous, batch=batch, at_once=at_once
+        )
         calls = [call for one in placing for call in one.calls]
+        waiting = [one.call for one in placing if isinstance(one, _Later)]
         try:
-            await self._store(placing, calls)
+            await self._store(placing, calls, batch, waiting)
         except BaseException as error:
             for one in placing:
                 one.discard()
@@ -141,6 +207,8 @@ class CallService:
             for one in placing:
                 one.lose()
             raise
+        if batch is not None and self._pacing is not None:
+            self._pacing.add(batch, waiting)
         for one in placing:
             one.begin()
         return list[Record](calls)
@@ -159,6 +227,8 @@ class CallService:
         seed: UUID | None = None,
         master: Call | None = None,
         start: Start = Start.ON_ANSWER,
+        batch: Batch | None = None,
+        at_once: int = 0,
     ) -> list[Placing]:
         """Everything that the plans amount to, ready to be stored and begun; ``master``: what it ends with."""
         made: list[Placing] = []
@@ -179,23 +249,76 @@ class CallService:
             call = self._ordering.record(
                 customer_id, plan, master=ZERO if master is None else master.id, call_id=new_id
             )
+            if batch is not None and not at_once:
+                call.flow_id, call.tm_dialing = batch.recipe.flow_id, None
+                made.append(_Later(call))
+                continue
+            at_once -= 1
             activeflow = prepare()
             self._flows.attach(activeflow, call)
             made.append(_Single(self, call, plan, activeflow, start))
         return made
 
-    async def _store(self, placing: Sequence[Placing], calls: Sequence[Call]) -> None:
+    async def _store(
+        self,
+        placing: Sequence[Placing],
+        calls: Sequence[Call],
+        batch: Batch | None,
+        waiting: Sequence[Call],
+    ) -> None:
         rows = [call.row() for call in calls]
-        groups = [one for one in placing if not isinstance(one, _Single)]
-        if not groups:
+        groups = [one for one in placing if not isinstance(one, _Single | _Later)]
+        if not groups and batch is None:
             # one statement, so no transaction around it: the INVITE waits for this. The flows' rows may come later.
             async with self._database.connect() as connection:
                 await store.insert(connection, rows)
-            return
-        async with self._database.begin() as connection:
-            for group in groups:
-                await group.store(connection)
-            await store.insert(connection, rows)
+        else:
+            async with self._database.begin() as connection:
+                for group in groups:
+                    await group.store(connection)
+                await store.insert(connection, rows)
+                if batch is not None and self._pacing is not None:
+                    await self._pacing.insert(connection, batch, waiting)
+        # behind, as all of their way: whoever takes over announces what the rows show
+        self._journal.announce(calls)
+
+    def _begin_waiting(self, waiting: Waiting) -> None:
+        """Place a call whose turn it is (``Pacing.place``)."""
+        call, batch = waiting.call, waiting.batch
+        customer = self._ordering.customer(call.customer_id)
+        plan = self._ordering.plan(customer, batch.source, call.destination, "destination", batch.anonymous)
+        # an extension may have got a second phone meanwhile: the call was promised as one
+        order = orders_of(plan)[0]
+        activeflow = self._flow_of(waiting)
+        call.tm_dialing = utc_now()
+        try:
+            self._dial(call, order, activeflow, Start.ON_ANSWER, behind=True)
+        except BaseException:
+            self._flows.detach(call)
+            raise
+
+    def _resume_waiting(self, waiting: Waiting) -> None:
+        """A controller before had placed the call, and had not come to store what it is to do (``Pacing.resume``)."""
+        self._journal.touch_flow(self._flow_of(waiting))
+
+    def _flow_of(self, waiting: Waiting) -> FlowRecord:
+        recipe = waiting.batch.recipe
+        activeflow: FlowRecord = self._flows.prepare(
+            waiting.call.customer_id, recipe.flow_id, recipe.actions, dict(recipe.variables), recipe.webhook
+        )
+        self._flows.attach(activeflow, waiting.call)
+        return activeflow
+
+    def position(self, record: Record) -> int:
+        """Where a call stands that waits for its turn (1: it is the next), else 0."""
+        if self._pacing is None:
+            return 0
+        return self._pacing.position(record.id if isinstance(record, Call) else UUID(str(record["id"])))
+
+    def _known(self, call_id: UUID) -> Call | None:
+        """The call as it stands now, where its row may be older."""
+        waiting = None if self._pacing is None else self._pacing.call(call_id)
+        return self._switchboard.live(call_id) or waiting or self._journal.pending(call_id)
 
     def place_from(
         self,
@@ -231,7 +354,7 @@ class CallService:
 
     async def get(self, customer_id: UUID, call_id: UUID) -> tuple[Record, dict[str, Any] | None]:
         """A call of the customer, live or from the table, and the action it is at. Raises ``NotFound``."""
-        live = self._switchboard.live(call_id) or self._journal.pending(call_id)
+        live = self._known(call_id)
         if live is not None and live.customer_id == customer_id and live.tm_delete is None:
             return live, None if live.ended else self._flows.current(call_id)
         row = None
@@ -273,7 +396,7 @@ class CallService:
     async def hang_up(self, customer_id: UUID, call_id: UUID) -> tuple[Record, dict[str, Any] | None]:
         """End a call; on one that is ending or has ended nothing more happens."""
         record, action = await self.get(customer_id, call_id)
-        if isinstance(record, Call):
+        if isinstance(record, Call) and not (self._pacing is not None and self._pacing.withdraw(record)):
             self._switchboard.hang_up(record)
         return record, action
 
@@ -286,7 +409,8 @@ class CallService:
             self._journal.touch(record)
             return record
         async with self._database.begin() as connection:
-            await store.mark_deleted(connection, call_id, now)
+            deleted = await store.mark_deleted(connection, customer_id, call_id, now)
+            await emit_rows(connection, telling.of_row(deleted._asdict()))
         return {**record, "tm_delete": now, "tm_update": now}
 
     def _dial(self, call: Call, order: Order, activeflow: FlowRecord, start: Start, *, behind: bool) -> None:
@@ -299,7 +423,7 @@ class CallService:
         self._flows.detach(call)
 
     def _fresh(self, row: Any) -> Record:
-        return self._switchboard.live(row.id) or self._journal.pending(row.id) or dict(row._mapping)
+        return self._known(row.id) or dict(row._mapping)
 
     async def _placed_before(self, customer_id: UUID, ids: Sequence[UUID]) -> list[Record]:
         """The calls that an earlier request with the same key has placed."""
@@ -335,3 +459,37 @@ class _Single:
 
     def lose(self) -> None:
         pass
+
+
+class _Later:
+    """One call that waits for its turn (``Placing``)."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+
+    @property
+    def calls(self) -> list[Call]:
+        return [self.call]
+
+    async def store(self, connection: AsyncConnection) -> None:
+        pass
+
+    def begin(self, *, behind: bool = False) -> None:
+        pass
+
+    def discard(self) -> None:
+        pass
+
+    def lose(self) -> None:
+        pass
+
+
+T = TypeVar("T")
+
+
+async def unhurried(items: Iterable[T]) -> AsyncIterator[T]:
+    """The items, with room for other work between each fifty: a thousand of anything takes a while."""
+    for count, item in enumerate(items, 1):
+        yield item
+        if count % 50 == 0:
+            await asyncio.sleep(0)

@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ringline.storage import bulk, metadata
+from ringline.storage.home import home_column, is_here
 
 _uuids = postgresql.ARRAY(sa.Uuid())
 _zero = sa.text("'00000000-0000-0000-0000-000000000000'::uuid")
@@ -62,17 +63,19 @@ calls = sa.Table(
     _text("hangup_detail"),
     sa.Column("failures", postgresql.JSONB, nullable=False, server_default=sa.text("'[]'")),
     _moment("tm_create", nullable=False),
+    _moment("tm_dialing"),
     _moment("tm_ringing"),
     _moment("tm_progressing"),
     _moment("tm_hangup"),
     _moment("tm_update"),
     _moment("tm_delete"),
+    home_column(),
     sa.Index("ix_calls_customer_page", "customer_id", sa.text("tm_create DESC"), sa.text("id DESC")),
     sa.Index("ix_calls_unfinished", "status", postgresql_where=sa.text("status <> 'hangup'")),
 )
 
 _IMMUTABLE = {"id", "customer_id", "tm_create", "source", "destination", "direction", "type"}
-_COLUMNS = [column.name for column in calls.c]
+_COLUMNS = [column.name for column in calls.c if column.name != "asterisk"]
 _insert = bulk.insert(calls, _COLUMNS)
 UPSERT = bulk.upsert(
     calls,
@@ -106,10 +109,17 @@ def listing(customer_id: UUID, filters: dict[str, str]) -> sa.Select[Any]:
     return statement
 
 
-async def mark_deleted(connection: AsyncConnection, call_id: UUID, now: datetime) -> None:
-    await connection.execute(
-        sa.update(calls).where(calls.c.id == call_id).values(tm_delete=now, tm_update=now)
+async def mark_deleted(
+    connection: AsyncConnection, customer_id: UUID, call_id: UUID, now: datetime
+) -> sa.Row[Any]:
+    """Take a call out of sight; the row as it is then."""
+    statement = (
+        sa.update(calls)
+        .where(calls.c.id == call_id, calls.c.customer_id == customer_id)
+        .values(tm_delete=now, tm_update=now)
     )
+    row: sa.Row[Any] = (await connection.execute(statement.returning(calls))).one()
+    return row
 
 
 async def several(
@@ -123,8 +133,9 @@ async def several(
 
 
 async def unfinished(connection: AsyncConnection) -> list[sa.Row[Any]]:
-    """Every call without a final record."""
-    return list(await connection.execute(sa.select(calls).where(calls.c.status != "hangup")))
+    """Every call here without a final record."""
+    statement = sa.select(calls).where(calls.c.status != "hangup", is_here(calls))
+    return list(await connection.execute(statement))
 
 
 async def final_among(connection: AsyncConnection, call_ids: Sequence[UUID]) -> set[UUID]:
@@ -135,8 +146,8 @@ async def final_among(connection: AsyncConnection, call_ids: Sequence[UUID]) -> 
 
 async def finish_lost(
     connection: AsyncConnection, now: datetime, detail: str, call_ids: Iterable[UUID] | None = None
-) -> int:
-    """Make the final record of calls that nobody will finish: those given, or all that have none."""
+) -> list[sa.Row[Any]]:
+    """Make the final record of calls that nobody will finish: those given, or all that have none. Their rows then."""
     chosen = sa.true() if call_ids is None else calls.c.id.in_(list(call_ids))
     result = await connection.execute(
         sa.update(calls)
@@ -149,5 +160,6 @@ async def finish_lost(
             tm_hangup=now,
             tm_update=now,
         )
+        .returning(calls)
     )
-    return result.rowcount
+    return list(result)

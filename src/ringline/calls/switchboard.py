@@ -21,6 +21,7 @@ from ringline.calls.journal import Journal
 from ringline.calls.leg import Connected, Left, Notes, Wanted
 from ringline.calls.line import CallHooks, LegHooks, Line, Start, Unclaimed
 from ringline.calls.states import UNANSWERED, Direction, MuteDirection, Status, local_ending
+from ringline.calls.tally import Tally
 from ringline.clock import Clock
 from ringline.sip.cause import Cause, known
 
@@ -59,6 +60,25 @@ class Gatherer(Protocol):
     async def join(self, leg: AriLeg, name: str, joined: Callable[[], None] | None = None) -> Left: ...
 
 
+class Metering(Protocol):
+    """Who has calls paid (``charging.meters``). Called inside events; looks only into memory."""
+
+    def begun(self, call: Call) -> str:
+        """A call is about to be placed, or was let in. Why it may not begin, ``""`` where it may."""
+
+    def answered(self, call: Call) -> None: ...
+
+
+class Free:
+    """Nobody pays."""
+
+    def begun(self, call: Call) -> str:
+        return ""
+
+    def answered(self, call: Call) -> None:
+        pass
+
+
 class Arrivals(Protocol):
     """Who decides what becomes of an incoming channel (``calls.inbound``)."""
 
@@ -87,6 +107,7 @@ class Switchboard:
         self._max_duration = max_duration
         self._lines: dict[UUID, Line] = {}
         self._channels: dict[str, Line] = {}
+        self.tally = Tally()
         self._subscriptions: list[ari.Subscription] = []
         self._empty = asyncio.Event()
         self._empty.set()
@@ -98,6 +119,7 @@ class Switchboard:
         self.echoes: EchoesBack
         self.recorder: Recorder
         self.detector: Detector
+        self.metering: Metering = Free()
         self.auxiliary: dict[str, Callable[[dict[str, Any]], None]] = {}
         """Channels that are no calls (recorders, media streams, partners of an echo), by id: who hears of their
         ``StasisStart``, ``StasisEnd`` and ``ChannelDestroyed``. Whoever adds one takes it out again."""
@@ -188,10 +210,11 @@ class Switchboard:
         call = Call.from_row(kept["call"])
         start, own = Start(kept["start"]), bool(kept["own"])
         started, placed, dialled = kept["started"], kept["placed"], kept["dialled"]
-        created = call.tm_create.timestamp()
+        # one that waited for its turn began when that came
+        began = (call.tm_dialing or call.tm_create).timestamp()
         until, dial_until = kept["until"], kept["dial_until"]
-        until = created + self._max_duration if until is None else float(until)
-        dial_until = created + self._dial_timeout if dial_until is None else float(dial_until)
+        until = began + self._max_duration if until is None else float(until)
+        dial_until = began + self._dial_timeout if dial_until is None else float(dial_until)
         line = self._add(call, Unclaimed() if own else None, until=until)
         line.leg.restore(kept["leg"])
         line.start, line.placed, line.dialled = start, placed, dialled
@@ -210,7 +233,7 @@ class Switchboard:
         line = self._lines.get(call_id)
         if line is None or not isinstance(line.hooks, Unclaimed):
             return None
-        line.hooks, line.early = hooks, hooks.call_early
+        line.belongs_to(hooks)
         return line
 
     def forget_past(self) -> None:
@@ -254,9 +277,17 @@ class Switchboard:
 
         ``hooks`` hears of this call instead of ``self.hooks``.
         """
+        refused = self.metering.begun(call)
+        now = self._clock.now()
+        call.tm_dialing = call.tm_dialing or now
         line = self._add(call, hooks)
         line.start = start
-        self._limit_dialling(line, self._clock.now().timestamp() + self._dial_timeout)
+        if refused:
+            # whoever places it is told of its end as of any other, and not before it has been placed
+            line.dialled = True
+            asyncio.get_running_loop().call_soon(self.lost, line, refused)
+            return
+        self._limit_dialling(line, now.timestamp() + self._dial_timeout)
         self._journal.touch_live(call)
         # Created and then dialled: such a channel is in Stasis from its first moment, so that an answer finds it
         # there even while no controller listens. One that is originated would be hung up by its answer.
@@ -403,8 +434,11 @@ class Switchboard:
         """``until``: when the call ends at the latest, where that was decided before."""
         leg = AriLeg(call, self._client, self, self._clock)
         line = Line(call, leg, self._clock.monotonic(), hooks or self.hooks)
-        line.own, line.early = (False, None) if hooks is None else (True, hooks.call_early)
+        if hooks is not None:
+            line.own = True
+            line.belongs_to(hooks)
         self._lines[call.id] = self._channels[call.channel_id] = line
+        self.tally.add(call)
         self._empty.clear()
         now = self._clock.now().timestamp()
         if until is None:
@@ -429,6 +463,13 @@ class Switchboard:
                 "DELETE", f"channels/{ari.quote(channel['id'])}", query={"reason_code": int(admitted)}
             )
             return
+        if self.metering.begun(admitted):
+            self._client.tell(
+                "DELETE",
+                f"channels/{ari.quote(channel['id'])}",
+                query={"reason_code": int(Cause.SWITCH_CONGESTION)},
+            )
+            return
         line = self._add(admitted)
         line.placed = True
         self._journal.touch(admitted)
@@ -447,6 +488,8 @@ class Switchboard:
     def _ringing(self, line: Line) -> None:
         if line.call.advance(Status.RINGING, self._clock.now()):
             self._journal.touch(line.call)
+            if line.ringing is not None and not line.overdue:
+                line.ringing(line.call)
             if line.start is Start.ON_RINGING:
                 self._begin(line)
 
@@ -502,6 +545,7 @@ class Switchboard:
             line.dial_timer.cancel()
         if line.call.direction is Direction.OUTGOING:
             metrics.setup_seconds.observe(self._clock.monotonic() - line.began)
+        self.metering.answered(line.call)
         self._journal.touch(line.call)
 
     def _created(self, line: Line, request: asyncio.Future[Any]) -> None:
@@ -580,7 +624,8 @@ class Switchboard:
         """The call has its final record: forget the line and tell everybody."""
         call = line.call
         line.stop_timers()
-        self._lines.pop(call.id, None)
+        if self._lines.pop(call.id, None) is not None:
+            self.tally.remove(call)
         self._channels.pop(call.channel_id, None)
         if not self._lines:
             self._empty.set()

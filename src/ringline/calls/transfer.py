@@ -24,6 +24,7 @@ from ringline.calls.control import Controls
 from ringline.calls.conversation import Conversation, Joint
 from ringline.calls.journal import Journal
 from ringline.calls.ordering import Order, Ordering
+from ringline.calls.phone_hold import PhoneHolds
 from ringline.calls.ringback import Ringback
 from ringline.calls.switchboard import Switchboard
 
@@ -31,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 SETTLE_SECONDS = 0.2
 """How long the event of a hang-up may trail the request that failed because of it."""
+LEAVE_SECONDS = 1.0
+"""How long a telephone that was told of its transfer's success has to hang up by itself."""
 _GONE = (404, 409, 422)
 
 
@@ -61,6 +64,7 @@ class House:
     ordering: Ordering
     bridges: Bridges
     controls: Controls
+    holds: PhoneHolds | None = None
 
 
 Changed = Callable[[TransferStatus, str, Call | None], None]
@@ -71,10 +75,21 @@ class Transfer:
     """A transfer under way (``calls.line.LegHooks`` of the targets, ``calls.conversation.Borrower``)."""
 
     def __init__(
-        self, house: House, kind: TransferType, home: Joint, transferer: Call, partner: Call, changed: Changed
+        self,
+        house: House,
+        kind: TransferType,
+        home: Joint,
+        transferer: Call,
+        partner: Call,
+        changed: Changed,
+        *,
+        stays: bool = False,
     ) -> None:
+        """``stays``: the transferer of a blind transfer waits aside until a target is answered, and gets its partner
+        back when none is."""
         self._house = house
         self._kind = kind
+        self._stays = stays
         self._home = home
         self._home_open = True
         self._transferer = transferer
@@ -99,9 +114,12 @@ class Transfer:
                 if call.id in home.owner.chained_call_ids:
                     home.owner.chained_call_ids.remove(call.id)
             house.journal.touch(home.owner)
+        if house.holds is not None:
+            house.holds.release(self._partner)
         self._take_out(self._partner)
-        if self._kind is TransferType.ATTENDED:
+        if self._kind is TransferType.ATTENDED or self._stays:
             self._take_out(self._transferer)
+        if self._kind is TransferType.ATTENDED:
             self._music = True
             house.controls.sound_soon(self._partner, "moh", True)
             self._ring(self._transferer)
@@ -112,7 +130,7 @@ class Transfer:
             self._targets[call] = None
             house.journal.touch(call)
             house.ordering.dial(call, order, hooks=self)
-        if self._kind is TransferType.BLIND:
+        if self._kind is TransferType.BLIND and not self._stays:
             house.switchboard.hang_up(self._transferer)
 
     @property
@@ -140,11 +158,15 @@ class Transfer:
                 self._house.switchboard.answered_elsewhere(other)
         if self._kind is TransferType.BLIND or self._transferer.ending:
             self._settle([self._partner, call], TransferStatus.COMPLETED)
+            self._leave()
             return
         self._hush()
         self._changed(TransferStatus.CONSULTING, "", call)
         request = self._put_in([self._transferer, call])
         request.add_done_callback(self._consulting)
+
+    def call_ringing(self, call: Call) -> None:
+        """The caller hears of it by other means."""
 
     def call_early(self, call: Call) -> None:
         """Targets are heard from their answer on."""
@@ -203,6 +225,13 @@ class Transfer:
         )
 
     # the end
+
+    def _leave(self) -> None:
+        """A transferer that waited is not needed any more; its telephone hangs up, or we do."""
+        if self._stays and not self._transferer.ending:
+            asyncio.get_running_loop().call_later(
+                LEAVE_SECONDS, self._house.switchboard.hang_up, self._transferer
+            )
 
     def _left(self) -> list[Call]:
         """Those who talked before the transfer and are still there."""

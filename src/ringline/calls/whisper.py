@@ -48,11 +48,12 @@ class Text:
 class Whisper:
     """One channel that whispers, and what it still has to say."""
 
-    __slots__ = ("call", "id", "open", "texts", "timer")
+    __slots__ = ("both", "call", "id", "open", "texts", "timer")
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, *, both: bool = False) -> None:
         self.id = f"talk-{uuid4()}"
         self.call = call
+        self.both = both
         self.open = False
         self.texts: dict[str, Text] = {}
         self.timer: asyncio.TimerHandle | None = None
@@ -78,10 +79,13 @@ class Whispers:
         self._client.on_event("ChannelLeftBridge", self._on_left_bridge)
         self._switchboard.watchers.append(self._call_ended)
 
-    async def say(self, call: Call, prompt: Prompt, *, stop_on_digit: bool = False) -> None:
+    async def say(
+        self, call: Call, prompt: Prompt, *, stop_on_digit: bool = False, both: bool = False
+    ) -> None:
         """Speak to the party, after what is being spoken already; returns when Asterisk has taken it.
 
-        ``stop_on_digit``: any key that the party presses ends it. Raises ``FailedPrecondition``
+        ``stop_on_digit``: any key that the party presses ends it. ``both``: whoever talks with the party hears it,
+        too, unless something is being spoken to the party alone. Raises ``FailedPrecondition``
         (``CALL_STATE_INVALID``), ``ResourceExhausted`` and ``Unavailable``.
         """
         if call.status is not Status.PROGRESSING:
@@ -92,7 +96,7 @@ class Whispers:
         text = Text(prompt, stop_on_digit=stop_on_digit)
         whisper = self._by_call.get(call.id)
         if whisper is None:
-            await self._begin(call, text)
+            await self._begin(call, text, both=both)
             return
         if len(whisper.texts) >= MAX_TEXTS:
             raise ResourceExhausted(
@@ -104,8 +108,8 @@ class Whispers:
             self._play(whisper, text)
             self._watch(whisper)
 
-    async def _begin(self, call: Call, text: Text) -> None:
-        whisper = Whisper(call)
+    async def _begin(self, call: Call, text: Text, *, both: bool) -> None:
+        whisper = Whisper(call, both=both)
         whisper.texts[text.id] = text
         self._by_call[call.id] = self._by_channel[whisper.id] = whisper
         self._switchboard.auxiliary[whisper.id] = lambda event: self._heard(whisper, event)
@@ -123,7 +127,12 @@ class Whispers:
         return self._client.send(
             "POST",
             f"channels/{ari.quote(whisper.call.channel_id)}/snoop/{whisper.id}",
-            query={"spy": "none", "whisper": "out", "app": self._application, "appArgs": "talk"},
+            query={
+                "spy": "none",
+                "whisper": "both" if whisper.both else "out",
+                "app": self._application,
+                "appArgs": "talk",
+            },
             key=whisper.id,
         )
 
@@ -165,7 +174,7 @@ class Whispers:
             return
         texts = list(whisper.texts.values())
         self._end(whisper)
-        again = Whisper(whisper.call)
+        again = Whisper(whisper.call, both=whisper.both)
         again.texts = {text.id: text for text in texts}
         self._by_call[again.call.id] = self._by_channel[again.id] = again
         self._switchboard.auxiliary[again.id] = lambda event: self._heard(again, event)

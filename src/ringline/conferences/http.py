@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from ringline.billing.tiers import LimitReached
 from ringline.conferences.models import (
     ConferencecallQuery,
     ConferencecallView,
@@ -21,12 +22,12 @@ from ringline.conferences.service import ConferenceService
 from ringline.errors import FailedPrecondition, NotFound
 from ringline.flows import check
 from ringline.flows.check import LanguageCheck, Rules, UrlCheck
-from ringline.http import Page, Request, Route
+from ringline.http import Page, Request, Resource, Route
 from ringline.recordings.http import StartRecording
 
-_TAGS = ("conferences",)
-_ONE = "/v1.0/conferences/{conference_id}"
-_ONE_CALL = "/v1.0/conferencecalls/{conferencecall_id}"
+_CONFERENCES = Resource("/v1.0/conferences", "conference_id", ConferenceView, NotFound, "conferences")
+_STAYS = Resource("/v1.0/conferencecalls", "conferencecall_id", ConferencecallView, NotFound, "conferences")
+
 _LISTS = ("pre_actions", "post_actions")
 
 
@@ -88,116 +89,64 @@ def routes(
         return call_view(await conferences.kick(request.customer_id, request.path["conferencecall_id"]))
 
     return [
-        Route(
-            method="POST",
-            path="/v1.0/conferences",
-            handler=create,
-            summary="Create a conference",
+        _CONFERENCES.create(
+            create,
+            "Create a conference",
+            CreateConference,
             description="Calls join it with the action `conference_join`. It can be joined at once.",
-            tags=_TAGS,
-            body=CreateConference,
             context=rules,
-            response=ConferenceView,
-            errors=(NotFound,),
-            idempotent=True,
+            errors=(NotFound, LimitReached),
         ),
-        Route(
-            method="GET",
-            path="/v1.0/conferences",
-            handler=listing,
-            summary="List conferences",
-            description="Newest first.",
-            tags=_TAGS,
-            query=ConferenceQuery,
-            response=Page[ConferenceView],
-        ),
-        Route(
-            method="GET",
-            path=_ONE,
-            handler=get,
-            summary="Get a conference",
-            tags=_TAGS,
-            response=ConferenceView,
-            errors=(NotFound,),
-        ),
-        Route(
-            method="PUT",
-            path=_ONE,
-            handler=update,
-            summary="Change a conference",
+        _CONFERENCES.list(listing, "List conferences", ConferenceQuery),
+        _CONFERENCES.get(get, "Get a conference"),
+        _CONFERENCES.update(
+            update,
+            "Change a conference",
+            UpdateConference,
             description="What is left out stays. One that has ended cannot be changed.",
-            tags=_TAGS,
-            body=UpdateConference,
             context=rules,
-            response=ConferenceView,
-            errors=(NotFound, FailedPrecondition),
+            errors=(FailedPrecondition,),
         ),
-        Route(
-            method="DELETE",
-            path=_ONE,
-            handler=delete,
-            summary="End a conference",
+        _CONFERENCES.delete(
+            delete,
+            "End a conference",
             description="Everybody leaves it and goes on with the rest of the flow; the conference is gone from"
             " sight. The answer is `terminating` while somebody is on the way out.",
-            tags=_TAGS,
-            response=ConferenceView,
-            errors=(NotFound,),
         ),
-        Route(
-            method="POST",
-            path=f"{_ONE}/recording_start",
-            handler=record,
-            summary="Record a conference",
+        _CONFERENCES.act(
+            "POST",
+            "recording_start",
+            record,
+            "Record a conference",
             description="All that is said in it, until it is stopped, `duration` is over, or the last participant"
             " has left. One recording at a time; 409 `CONFERENCE_EMPTY` while nobody is there.",
-            tags=_TAGS,
-            body=StartRecording,
             body_optional=True,
-            response=ConferenceView,
-            errors=(NotFound, FailedPrecondition),
-            aliases=(f"{_ONE}/recording-start",),
+            aliases=(f"{_CONFERENCES.one}/recording-start",),
+            body=StartRecording,
             idempotent=True,
+            errors=(FailedPrecondition,),
         ),
-        Route(
-            method="POST",
-            path=f"{_ONE}/recording_stop",
-            handler=stop_recording,
-            summary="End the recording of a conference",
+        _CONFERENCES.act(
+            "POST",
+            "recording_stop",
+            stop_recording,
+            "End the recording of a conference",
             description="409 `RECORDING_NOT_ACTIVE` where there is none.",
-            tags=_TAGS,
-            response=ConferenceView,
-            errors=(NotFound, FailedPrecondition),
-            aliases=(f"{_ONE}/recording-stop",),
+            aliases=(f"{_CONFERENCES.one}/recording-stop",),
+            errors=(FailedPrecondition,),
         ),
-        Route(
-            method="GET",
-            path="/v1.0/conferencecalls",
-            handler=calls,
-            summary="List the calls in conferences",
+        _STAYS.list(
+            calls,
+            "List the calls in conferences",
+            ConferencecallQuery,
             description="Newest first; those that have left included, unless `status` says otherwise.",
-            tags=_TAGS,
-            query=ConferencecallQuery,
-            response=Page[ConferencecallView],
         ),
-        Route(
-            method="GET",
-            path=_ONE_CALL,
-            handler=get_call,
-            summary="Get a call in a conference",
-            tags=_TAGS,
-            response=ConferencecallView,
-            errors=(NotFound,),
-        ),
-        Route(
-            method="DELETE",
-            path=_ONE_CALL,
-            handler=kick,
-            summary="Kick a call out of its conference",
+        _STAYS.get(get_call, "Get a call in a conference"),
+        _STAYS.delete(
+            kick,
+            "Kick a call out of its conference",
             description="The call goes on with the rest of its flow. The record of its stay remains; kicking twice"
             " is no fault.",
-            tags=_TAGS,
-            response=ConferencecallView,
-            errors=(NotFound,),
         ),
     ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -10,6 +12,7 @@ from pydantic import AfterValidator, Field
 
 from ringline.calls.call import ZERO
 from ringline.conferences.records import Conference, Conferencecall
+from ringline.events.telling import Telling
 from ringline.flows.check import FlowActions
 from ringline.http import PageQuery, RequestModel, ResponseModel, Timestamp
 
@@ -180,3 +183,15 @@ _FIELDS = frozenset(Conference.__dataclass_fields__)
 def call_view(conferencecall: Conferencecall) -> ConferencecallView:
     """The answer for a conferencecall."""
     return ConferencecallView.model_validate(conferencecall)
+
+
+def call_telling() -> Telling[Conferencecall]:
+    """What is announced of conferencecalls."""
+    types = {"progressing": "joined", "terminated": "leaved"}
+    return Telling("conferencecall", call_view, _steps, types=types, final=("terminated",), updates=False)
+
+
+def _steps(record: Conferencecall) -> Iterator[tuple[str, datetime | None]]:
+    yield "created", record.tm_create
+    yield "progressing", record.tm_progressing
+    yield "terminated", record.tm_terminated

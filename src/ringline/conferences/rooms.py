@@ -16,7 +16,7 @@ from ringline.calls.call import Call
 from ringline.calls.leg import Left, Leg, LegError, LegGone
 from ringline.calls.membership import Gatherings
 from ringline.clock import Clock
-from ringline.conferences import store
+from ringline.conferences import models, store
 from ringline.conferences.announcements import Announcements
 from ringline.conferences.records import Conference, Conferencecall
 from ringline.conferences.states import ConferencecallStatus, ConferenceStatus
@@ -77,7 +77,11 @@ class Rooms:
         self._announcements = announcements
         self._clock = clock
         self.written_calls = WriteBehind(
-            database, store.CONFERENCECALL, Conferencecall.row, name="conferencecalls"
+            database,
+            store.CONFERENCECALL,
+            Conferencecall.row,
+            name="conferencecalls",
+            telling=models.call_telling(),
         )
         self.written_conferences = WriteBehind(database, store.PROGRESS, Conference.row, name="conferences")
         self._rooms: dict[Key, Room] = {}
@@ -173,6 +177,10 @@ class Rooms:
         room = self._rooms.get((customer_id, conference_id))
         return None if room is None else room.conference
 
+    def owns(self, resource_id: UUID) -> bool:
+        """Whether this is a stay that is not over, or a conference with somebody in it, here."""
+        return resource_id in self._members or any(conference == resource_id for _, conference in self._rooms)
+
     # coming
 
     async def enter(
@@ -209,14 +217,22 @@ class Rooms:
     async def _loaded(self, room: Room) -> Conference:
         if room.conference is None:
             customer_id, conference_id = room.key
+            home = self._database.home
             # what was done a moment ago may not be in its row yet
             await self.written_conferences.written()
             async with self._database.connect() as connection:
                 row = await rows.one(connection, store.conferences, customer_id, conference_id)
-            if row is None:
-                raise NotFound(
-                    f"conference_id: there is no conference {conference_id}", reason="CONFERENCE_NOT_FOUND"
-                )
+                if row is None:
+                    raise NotFound(
+                        f"conference_id: there is no conference {conference_id}",
+                        reason="CONFERENCE_NOT_FOUND",
+                    )
+                if home and not await store.gather_here(connection, customer_id, conference_id, home):
+                    raise FailedPrecondition(
+                        "conference_id: those in this conference are on another media server;"
+                        " a conference takes place on one.",
+                        reason="CONFERENCE_ELSEWHERE",
+                    )
             if room.conference is None:
                 room.conference = Conference.of_row(row)
                 if room.over:

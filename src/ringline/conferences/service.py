@@ -9,6 +9,7 @@ from uuid import UUID, uuid4, uuid5
 
 import structlog
 
+from ringline.billing import tiers
 from ringline.calls.call import ZERO, Call
 from ringline.calls.leg import Left, Leg
 from ringline.calls.recording import RecordingWanted
@@ -25,6 +26,12 @@ from ringline.http import Page, PageQuery, page_of, page_statement, utc_now
 from ringline.storage import Database, rows
 
 log = structlog.get_logger(__name__)
+_TIER = tiers.Tier(
+    "conferences",
+    store.conferences,
+    "End one (DELETE /v1.0/conferences/{id})",
+    more=(store.conferences.c.status != ConferenceStatus.TERMINATED.value,),
+)
 
 
 class StoredFlows(Protocol):
@@ -75,6 +82,8 @@ class ConferenceService:
             **fields,
         }
         async with self._database.begin() as connection:
+            if seed is None or await rows.one(connection, store.conferences, customer_id, row["id"]) is None:
+                await tiers.check(connection, customer_id, _TIER)
             created = await store.insert(connection, row)
         if created is None:
             # an earlier request with the same key has made it

@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ringline.storage import bulk, metadata
+from ringline.storage.home import home_column, is_here
 from ringline.storage.types import (
     Json,
     Timestamp,
@@ -55,6 +56,8 @@ conferences = sa.Table(
     sa.Column("tm_timeout", Timestamp, nullable=True),
     sa.Column("tm_end", Timestamp, nullable=True),
     *tm_columns(),
+    # where those are who are in it, or were in it last: a bridge is one Asterisk's
+    text_column("asterisk"),
 )
 paging_index(conferences)
 sa.Index(
@@ -82,6 +85,7 @@ conferencecalls = sa.Table(
     sa.Column("tm_progressing", Timestamp, nullable=True),
     sa.Column("tm_terminated", Timestamp, nullable=True),
     *tm_columns(),
+    home_column(),
 )
 paging_index(conferencecalls)
 sa.Index(
@@ -101,7 +105,7 @@ RECORDINGS = bulk.update(conferences, ("recording_id", "recording_ids"))
 """Stores what was recorded of a conference; the rows are those of ``Conference.recordings_row``."""
 CONFERENCECALL = bulk.upsert(
     conferencecalls,
-    [column.name for column in conferencecalls.c],
+    [column.name for column in conferencecalls.c if column.name != "asterisk"],
     ("status", "tm_progressing", "tm_terminated", "tm_update"),
 )
 """Stores conferencecalls as they stand; the rows are those of ``Conferencecall.row``."""
@@ -109,6 +113,25 @@ CONFERENCECALL = bulk.upsert(
 _ending = sa.case(
     (conferences.c.status == "terminated", sa.literal("terminated")), else_=sa.literal("terminating")
 )
+
+
+async def gather_here(
+    connection: AsyncConnection, customer_id: UUID, conference_id: UUID, asterisk: str
+) -> bool:
+    """Have a conference take place at this Asterisk; ``False`` where somebody is in it at another one."""
+    somebody = sa.exists().where(
+        conferencecalls.c.conference_id == conference_id, conferencecalls.c.status != "terminated"
+    )
+    statement = (
+        sa.update(conferences)
+        .where(
+            conferences.c.id == conference_id,
+            conferences.c.customer_id == customer_id,
+            sa.or_(conferences.c.asterisk.in_(("", asterisk)), ~somebody),
+        )
+        .values(asterisk=asterisk)
+    )
+    return bool((await connection.execute(statement)).rowcount)
 
 
 async def insert(connection: AsyncConnection, row: dict[str, Any]) -> sa.Row[Any] | None:
@@ -159,7 +182,11 @@ async def next_timeout(connection: AsyncConnection) -> datetime | None:
 async def unfinished(connection: AsyncConnection) -> tuple[list[sa.Row[Any]], list[sa.Row[Any]]]:
     """What a controller left: calls that are in conferences, and those conferences and all that are ending."""
     calls = list(
-        await connection.execute(sa.select(conferencecalls).where(conferencecalls.c.status != "terminated"))
+        await connection.execute(
+            sa.select(conferencecalls).where(
+                conferencecalls.c.status != "terminated", is_here(conferencecalls)
+            )
+        )
     )
     chosen = {row.conference_id for row in calls}
     rooms = list(

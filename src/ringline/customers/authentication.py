@@ -11,9 +11,10 @@ import structlog
 from sqlalchemy import bindparam, update
 
 from ringline.customers.directory import AccesskeyDirectory, AgentDirectory, CustomerDirectory
+from ringline.customers.freezing import account_frozen
 from ringline.customers.tables import accesskeys
 from ringline.customers.tokens import InvalidToken, Tokens, accesskey_hash
-from ringline.errors import PermissionDenied, Unauthenticated
+from ringline.errors import Unauthenticated
 from ringline.http import Credential, Permission, Principal, utc_now
 from ringline.storage import Database
 
@@ -47,8 +48,11 @@ class Authentication:
         self._used: set[UUID] = set()
         self._writer: asyncio.Task[None] | None = None
 
-    def authenticate(self, credential: Credential) -> Principal:
-        """The principal. Raises ``Unauthenticated`` (``INVALID_CREDENTIALS``) or, frozen, ``PermissionDenied``."""
+    def authenticate(self, credential: Credential, *, frozen: bool = False) -> Principal:
+        """The principal. Raises ``Unauthenticated`` (``INVALID_CREDENTIALS``) or ``PermissionDenied``.
+
+        The latter of a frozen customer, unless ``frozen`` says that it may do even so.
+        """
         token = credential.token
         is_jwt = token.count(".") == _JWT_DOTS
         if credential.kind != "any" and is_jwt != (credential.kind == "jwt"):
@@ -58,7 +62,7 @@ class Authentication:
                 else "`accesskey` takes an access key; the token of a login goes into `token`"
             )
         principal = self._agent(token) if is_jwt else self._accesskey(token)
-        self._check_customer(principal.customer_id)
+        self._check_customer(principal.customer_id, frozen=frozen)
         return principal
 
     def _agent(self, token: str) -> Principal:
@@ -69,7 +73,17 @@ class Authentication:
         agent = self._agents.by_id(claims.agent_id)
         if agent is None:
             raise _invalid("the agent of this token does not exist any more")
-        return Principal(agent.customer_id, agent.id, None, agent.permission, agent.username)
+        if agent.password_version != claims.password_version:
+            raise _invalid("the password has been changed since; log in again")
+        return Principal(
+            agent.customer_id,
+            agent.id,
+            None,
+            agent.permission,
+            agent.username,
+            token_id=claims.id,
+            token_expires=claims.expires,
+        )
 
     def _accesskey(self, token: str) -> Principal:
         key = self._keys.by_hash(accesskey_hash(token))
@@ -80,16 +94,12 @@ class Authentication:
         self._used.add(key.id)
         return Principal(key.customer_id, None, key.id, Permission.CUSTOMER_ADMIN)
 
-    def _check_customer(self, customer_id: UUID) -> None:
+    def _check_customer(self, customer_id: UUID, *, frozen: bool) -> None:
         customer = self._customers.by_id(customer_id)
         if customer is None or customer.status in ("deleted", "expired"):
             raise _invalid("the customer of this credential does not exist any more")
-        if customer.status == "frozen":
-            raise PermissionDenied(
-                "The account is frozen and will be deleted; it can be recovered until then.",
-                reason="ACCOUNT_FROZEN",
-                details=[{"recovery_endpoint": "DELETE /auth/unregister"}],
-            )
+        if customer.status == "frozen" and not frozen:
+            raise account_frozen(customer)
 
     async def start(self) -> None:
         """Write the times of last use behind the requests."""

@@ -23,6 +23,12 @@ class Customer:
     default_outgoing_source_number_id: UUID | None
     webhook_method: str
     webhook_uri: str
+    country: str = ""
+    digest_realm: str = ""
+    billing_account_id: UUID | None = None
+    frozen_by: str = ""
+    tm_deletion_scheduled: datetime | None = None
+    identity_verification_status: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class Agent:
     status: str = ""
     addresses: tuple[Address, ...] = ()
     tag_ids: frozenset[UUID] = frozenset()
+    password_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,12 @@ def _customer(row: Any) -> Customer:
         default_outgoing_source_number_id=row.default_outgoing_source_number_id,
         webhook_method=row.webhook_method,
         webhook_uri=row.webhook_uri,
+        country=row.country,
+        digest_realm=row.digest_realm,
+        billing_account_id=row.billing_account_id,
+        frozen_by=row.frozen_by,
+        tm_deletion_scheduled=row.tm_deletion_scheduled,
+        identity_verification_status=row.identity_verification_status,
     )
 
 
@@ -107,6 +120,7 @@ def _agent(row: Any) -> Agent:
         status=row.status,
         addresses=tuple(Address.model_validate(address) for address in row.addresses),
         tag_ids=frozenset(UUID(tag_id) for tag_id in row.tag_ids),
+        password_version=row.password_version,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ringline.customers.logout import RevokedTokens
 from ringline.customers.models import (
     AccesskeyAnswer,
     AccesskeyChange,
@@ -10,18 +11,22 @@ from ringline.customers.models import (
     CustomerChange,
     Login,
     LoginAnswer,
+    LogoutAnswer,
+    LogoutRequest,
     NewAccesskeyAnswer,
 )
 from ringline.customers.service import AccesskeyNotFound, AccesskeyService, CustomerService, LoginService
-from ringline.customers.tokens import LIFETIME
-from ringline.errors import ResourceExhausted, Unauthenticated
-from ringline.http import Cookie, Page, PageQuery, Reply, Request, Route, page_of
+from ringline.customers.signing import LIFETIME
+from ringline.errors import AlreadyExists, ResourceExhausted, Unauthenticated
+from ringline.http import Cookie, Page, PageQuery, Reply, Request, Resource, Route, page_of
 
-_ONE_KEY = "/v1.0/accesskeys/{accesskey_id}"
+_ACCESSKEYS = Resource(
+    "/v1.0/accesskeys", "accesskey_id", AccesskeyAnswer, AccesskeyNotFound, "accesskeys", writing="admin"
+)
 
 
-def login_routes(service: LoginService) -> list[Route]:
-    """``/auth/login``; below ``/v1.0`` there is no ``auth``."""
+def login_routes(service: LoginService, revoked: RevokedTokens) -> list[Route]:
+    """``/auth/login`` and ``/auth/logout``; below ``/v1.0`` there is no ``auth``."""
 
     async def login(request: Request[Login]) -> Reply:
         body = request.body
@@ -30,7 +35,23 @@ def login_routes(service: LoginService) -> list[Route]:
             LoginAnswer(username=body.username, token=token), cookies=(Cookie("token", token, LIFETIME),)
         )
 
+    async def logout(request: Request[LogoutRequest]) -> Reply:
+        await revoked.revoke(request.principal)
+        return Reply(LogoutAnswer(), cookies=(Cookie("token", "", 0),))
+
     return [
+        Route(
+            method="POST",
+            path="/auth/logout",
+            handler=logout,
+            summary="Log out",
+            description="The token of this request is refused from now on, by every process within a second; the "
+            "cookie is taken back. Other logins of the agent stay.",
+            tags=("auth",),
+            body=LogoutRequest,
+            body_optional=True,
+            response=LogoutAnswer,
+        ),
         Route(
             method="POST",
             path="/auth/login",
@@ -45,7 +66,7 @@ def login_routes(service: LoginService) -> list[Route]:
             response=LoginAnswer,
             errors=(Unauthenticated, ResourceExhausted),
             body_examples={"login": {"username": "admin", "password": "secret"}},
-        )
+        ),
     ]
 
 
@@ -73,11 +94,17 @@ def customer_routes(service: CustomerService) -> list[Route]:
             handler=update,
             summary="Change your customer",
             description="Fields that are left out stay as they are. `default_outgoing_source_number_id` is the "
-            "number that calls to the telephone network show when their own source may not be used.",
+            "number that calls to the telephone network show when their own source may not be used. A new "
+            "`domain_label` moves "
+            "all extensions to the new domain at once: phones are registered no more until they register there, "
+            "with the "
+            "password they have. A label that somebody has, or had when his extensions were made, is 409 "
+            "`ALREADY_EXISTS`.",
             tags=("customer",),
             auth="admin",
             body=CustomerChange,
             response=CustomerAnswer,
+            errors=(AlreadyExists,),
             body_examples={
                 "default number": {
                     "default_outgoing_source_number_id": "0b266038-844b-11ec-97d8-63ba531361ce"
@@ -113,59 +140,29 @@ def accesskey_routes(service: AccesskeyService) -> list[Route]:
         return AccesskeyAnswer.model_validate(row)
 
     return [
-        Route(
-            method="GET",
-            path="/v1.0/accesskeys",
-            handler=page,
-            summary="List access keys",
+        _ACCESSKEYS.list(
+            page,
+            "List access keys",
             description="Tokens are shown only when a key is made; here it is `token_prefix`.",
-            tags=("accesskeys",),
-            query=PageQuery,
-            response=Page[AccesskeyAnswer],
         ),
-        Route(
-            method="POST",
-            path="/v1.0/accesskeys",
-            handler=create,
-            summary="Make an access key",
+        _ACCESSKEYS.create(
+            create,
+            "Make an access key",
+            AccesskeyCreate,
             description="`token` of the answer is the credential; only its hash is stored, so it is not shown "
             "again. `expire` is a lifetime in seconds; left out or 0, the key does not expire.",
-            tags=("accesskeys",),
-            auth="admin",
-            body=AccesskeyCreate,
-            response=NewAccesskeyAnswer,
             body_examples={"a year": {"name": "my program", "expire": 31_536_000}},
+            idempotent=False,
+            response=NewAccesskeyAnswer,
         ),
-        Route(
-            method="GET",
-            path=_ONE_KEY,
-            handler=get,
-            summary="Read an access key",
-            tags=("accesskeys",),
-            response=AccesskeyAnswer,
-            errors=(AccesskeyNotFound,),
-        ),
-        Route(
-            method="PUT",
-            path=_ONE_KEY,
-            handler=update,
-            summary="Rename an access key",
+        _ACCESSKEYS.get(get, "Read an access key"),
+        _ACCESSKEYS.update(
+            update,
+            "Rename an access key",
+            AccesskeyChange,
             description="Fields that are left out stay as they are.",
-            tags=("accesskeys",),
-            auth="admin",
-            body=AccesskeyChange,
-            response=AccesskeyAnswer,
-            errors=(AccesskeyNotFound,),
         ),
-        Route(
-            method="DELETE",
-            path=_ONE_KEY,
-            handler=delete,
-            summary="Delete an access key",
-            description="The key is refused from the next request on.",
-            tags=("accesskeys",),
-            auth="admin",
-            response=AccesskeyAnswer,
-            errors=(AccesskeyNotFound,),
+        _ACCESSKEYS.delete(
+            delete, "Delete an access key", description="The key is refused from the next request on."
         ),
     ]

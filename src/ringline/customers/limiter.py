@@ -27,17 +27,25 @@ class Limiter:
         self._now = now
         self._buckets: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
-    def take(self, key: Hashable) -> float:
-        """Take one. Returns 0, or the seconds to wait when there is none."""
+    def take(self, key: Hashable, count: int = 1) -> float:
+        """Take so many. Returns 0, or the seconds to wait when they are not there."""
         now = self._now()
-        left, since = self._buckets.get(key, (self._burst, now))
-        left = min(self._burst, left + (now - since) * self._rate)
-        wait = 0.0 if left >= 1 else (1 - left) / self._rate
-        self._buckets[key] = (left if wait else left - 1, now)
+        left = self._left(key, now)
+        wait = 0.0 if left >= count else (count - left) / self._rate
+        self._buckets[key] = (left if wait else left - count, now)
         self._buckets.move_to_end(key)
         if len(self._buckets) > self._most:
             self._buckets.popitem(last=False)
         return wait
+
+    def wait(self, key: Hashable) -> float:
+        """The same without taking one."""
+        left = self._left(key, self._now())
+        return 0.0 if left >= 1 else (1 - left) / self._rate
+
+    def _left(self, key: Hashable, now: float) -> float:
+        left, since = self._buckets.get(key, (self._burst, now))
+        return min(self._burst, left + (now - since) * self._rate)
 
     def forget(self, key: Hashable) -> None:
         """Give the key its full burst back."""

@@ -8,6 +8,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field
 
+from ringline.customers.country import Country
+from ringline.customers.label import Label
 from ringline.http import RequestModel, ResponseModel, Timestamp, UuidOrZero
 
 CustomerStatus = Literal["initial", "active", "frozen", "deleted", "expired"]
@@ -29,7 +31,14 @@ class CustomerAnswer(ResponseModel):
         description="The number that calls to the telephone network show when the request names none that may "
         "be used. The zero UUID means none."
     )
-    domain_label: str = Field(description="The customer's short name in SIP addresses: `test11@test`.")
+    domain_label: str = Field(
+        description="The customer's short name in SIP addresses: `test11@test`. An extension's `domain_name` is "
+        "the whole."
+    )
+    country: str = Field(
+        description="Where the customer is at home, ISO 3166 alpha-2 in small letters; its phones may dial as people "
+        "there do. Empty: the country of its default outgoing number, else of its oldest number."
+    )
     metadata: dict[str, Any]
     email_verified: bool
     status: CustomerStatus
@@ -40,7 +49,8 @@ class CustomerAnswer(ResponseModel):
     tm_delete: Timestamp
 
 
-def _http_url(text: str) -> str:
+def http_url(text: str) -> str:
+    """The URL as it is, or nothing. Raises ``ValueError``."""
     if not text:
         return text
     parts = urlsplit(text)
@@ -58,9 +68,15 @@ class CustomerChange(RequestModel):
     phone_number: str = Field("", max_length=64)
     address: str = Field("", max_length=1000)
     webhook_method: Literal["", "POST", "GET", "PUT", "DELETE"] = ""
-    webhook_uri: Annotated[str, AfterValidator(_http_url)] = Field("", max_length=2000)
+    webhook_uri: Annotated[str, AfterValidator(http_url)] = Field("", max_length=2000)
     default_outgoing_source_number_id: UuidOrZero = Field(
         None, description="The id of one of your numbers that is normal and active; the zero UUID for none."
+    )
+    domain_label: Label = ""
+    country: Country = Field(
+        "",
+        description="Where you are at home: ISO 3166 alpha-2 such as `us` or `de`. Your phones may dial numbers as "
+        "people there do. Empty: it follows from your default outgoing number, else from your oldest number.",
     )
 
 
@@ -114,3 +130,11 @@ class LoginAnswer(ResponseModel):
 
     username: str
     token: str
+
+
+class LogoutRequest(RequestModel):
+    """Nothing is said: the token of the request is the one."""
+
+
+class LogoutAnswer(ResponseModel):
+    """It is done."""

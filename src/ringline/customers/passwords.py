@@ -34,7 +34,9 @@ def _nobodys() -> str:
 
 
 def _verify(stored: str | None, password: str) -> bool:
+    # whoever has not chosen a password yet is answered in the same time, too
+    hashed = stored is not None and stored.startswith("$")
     try:
-        return _hasher.verify(stored or _nobodys(), password) and stored is not None
+        return _hasher.verify(stored if stored is not None and hashed else _nobodys(), password) and hashed
     except (VerificationError, InvalidHashError):
         return False

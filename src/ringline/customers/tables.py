@@ -8,6 +8,7 @@ from sqlalchemy import (
     Column,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     Table,
     Text,
@@ -43,14 +44,35 @@ customers = Table(
     Column("billing_account_id", Uuid, nullable=True),
     Column("default_outgoing_source_number_id", Uuid, nullable=True),
     Column("domain_label", Text, nullable=False),
+    # ISO 3166 alpha-2 in small letters; '' follows from the customer's numbers
+    text_column("country"),
+    # The realm that its phones' digest secrets were made with, "" for its label's. It outlives a change
+    # of the label: nobody knows the passwords any more.
+    text_column("digest_realm"),
     Column("metadata", Json, nullable=False, server_default=text("'{}'::jsonb")),
     Column("email_verified", Boolean, nullable=False, server_default=text("false")),
     Column("status", Text, nullable=False, server_default="active"),
     Column("identity_verification_status", Text, nullable=False, server_default="none"),
+    # "customer" (it has unregistered itself) or "project" (the installation's administrator, who alone thaws it then)
+    text_column("frozen_by"),
     Column("tm_deletion_scheduled", Timestamp, nullable=True),
+    Column("tm_terms_accepted", Timestamp, nullable=True),
+    # when all that belonged to a deleted customer was gone
+    Column("tm_removed", Timestamp, nullable=True),
     *tm_columns(),
 )
 Index("uq_customers_domain_label", customers.c.domain_label, unique=True, postgresql_where=_LIVE)
+Index("ix_customers_page", customers.c.tm_create.desc(), customers.c.id.desc())
+Index(
+    "ix_customers_leaving",
+    customers.c.tm_deletion_scheduled,
+    postgresql_where=text("tm_deletion_scheduled IS NOT NULL AND tm_delete IS NULL"),
+)
+Index(
+    "ix_customers_removing",
+    customers.c.tm_delete,
+    postgresql_where=text("tm_delete IS NOT NULL AND tm_removed IS NULL"),
+)
 
 agents = Table(
     "agents",
@@ -59,6 +81,8 @@ agents = Table(
     customer_column(),
     Column("username", Text, nullable=False),
     Column("password_hash", Text, nullable=False),
+    # counts the passwords: tokens of logins with an earlier one are refused
+    Column("password_version", Integer, nullable=False, server_default=text("0")),
     text_column("name"),
     text_column("detail"),
     text_column("ring_method"),
@@ -70,6 +94,21 @@ agents = Table(
 )
 Index("uq_agents_username", func.lower(agents.c.username), unique=True, postgresql_where=_LIVE)
 paging_index(agents)
+
+account_tokens = Table(
+    "account_tokens",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    # "verify" (the e-mail address of a sign-up) or "reset" (a password)
+    Column("purpose", Text, nullable=False),
+    customer_column(),
+    Column("agent_id", Uuid, ForeignKey("agents.id"), nullable=False),
+    Column("tm_expire", Timestamp, nullable=False),
+    Column("tm_create", Timestamp, nullable=False),
+)
+"""What was sent by mail, once: using a token takes its row away."""
+Index("ix_account_tokens_agent_id", account_tokens.c.agent_id)
+Index("ix_account_tokens_tm_expire", account_tokens.c.tm_expire)
 
 tags = Table(
     "tags",

@@ -12,13 +12,18 @@ from ringline.storage import Database, Mirror
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """A phone's account: ``extension`` is its name within ``domain_name``, the customer's SIP realm."""
+    """A phone's account: ``extension`` is its name within ``domain_name``, the customer's SIP realm.
+
+    ``max_calls``: at once, 0 without a limit of its own. ``srtp``: ``none``, ``optional`` or ``required``.
+    """
 
     id: UUID
     customer_id: UUID
     name: str
     extension: str
     domain_name: str
+    max_calls: int = 0
+    srtp: str = "optional"
 
 
 class ExtensionDirectory(Mirror[Extension]):
@@ -35,4 +40,6 @@ class ExtensionDirectory(Mirror[Extension]):
 
 
 def _extension(row: Any) -> Extension:
-    return Extension(row.id, row.customer_id, row.name, row.extension, row.domain_name)
+    return Extension(
+        row.id, row.customer_id, row.name, row.extension, row.domain_name, row.max_calls, row.srtp
+    )

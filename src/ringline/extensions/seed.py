@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ringline.extensions.digest import ha1
 from ringline.extensions.store import extensions
 from ringline.settings import Settings
 
 _NAMES = ("test11", "test12")
-
-
-def ha1(username: str, realm: str, password: str) -> str:
-    """The digest secret of RFC 2617: MD5 over ``username:realm:password``, in hexadecimal."""
-    return hashlib.md5(f"{username}:{realm}:{password}".encode(), usedforsecurity=False).hexdigest()
 
 
 async def seed(

@@ -27,6 +27,7 @@ class Activeflow:
     """The flow was copied when this was made; later edits do not touch it.
 
     ``reason`` is why it ended, a code; ``message`` the same as a sentence, where there is more to say.
+    ``webhook_uri`` is told what happens to it and its calls, besides the customer's endpoints.
     ``generation`` counts from a call that nobody's flow placed; ``placed`` counts the calls that this flow placed.
     """
 
@@ -43,11 +44,15 @@ class Activeflow:
     reference_id: UUID = ZERO
     reference_activeflow_id: UUID = ZERO
     on_complete_flow_id: UUID = ZERO
+    webhook_uri: str = ""
+    webhook_method: str = ""
     tm_update: datetime | None = None
     tm_delete: datetime | None = None
     stored: bool = False
     generation: int = 0
     placed: int = 0
+    told: int = 0
+    """Which steps were announced (``flows.telling``)."""
 
     def row(self) -> dict[str, Any]:
         """The columns of the activeflow, as ``flows.store`` writes them."""
@@ -64,6 +69,8 @@ class Activeflow:
             "on_complete_flow_id": self.on_complete_flow_id,
             "actions": self.actions,
             "snapshot": self.snapshot.as_json(),
+            "webhook_uri": self.webhook_uri,
+            "webhook_method": self.webhook_method,
             "tm_create": self.tm_create,
             "tm_update": self.tm_update,
             "tm_delete": self.tm_delete,
@@ -105,6 +112,8 @@ class Activeflow:
             snapshot=snapshot,
             generation=row.get("generation", 0),
             placed=row.get("placed", 0),
+            webhook_uri=row.get("webhook_uri", ""),
+            webhook_method=row.get("webhook_method", ""),
         )
 
     def lookup(self, call: Call | None) -> Lookup:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy import Row
 
-from ringline.calls.call import ZERO
 from ringline.calls.journal import FlowRecord
 from ringline.errors import NotFound
-from ringline.flows import store
+from ringline.events.outbox import emit_rows
+from ringline.flows import store, telling
 from ringline.flows.activeflow import Activeflow, ActiveflowStatus
+from ringline.flows.shown import Shown, of_row, shown
 from ringline.http import Page, PageQuery, page_of, page_statement, utc_now
 from ringline.storage import Database
 
 STOPPED = "stopped"
 STOPPED_MESSAGE = "it was stopped by a request"
-
-Shown = dict[str, Any]
-"""What the API shows of an activeflow, by field."""
 
 
 class Running(Protocol):
@@ -61,7 +58,7 @@ class Activeflows:
             row = await store.get_activeflow(connection, customer_id, activeflow_id)
         if row is None:
             raise NotFound(f"There is no activeflow {activeflow_id}.", reason="ACTIVEFLOW_NOT_FOUND")
-        return _of_row(row)
+        return of_row(row)
 
     async def page(
         self,
@@ -78,7 +75,7 @@ class Activeflows:
 
         def fresh(row: Row[Any]) -> Shown:
             found = live.get(row.id) or self._journal.pending_flow(row.id)
-            return shown(found) if isinstance(found, Activeflow) else _of_row(row)
+            return shown(found) if isinstance(found, Activeflow) else of_row(row)
 
         page = page_of(rows, query, fresh)
         # one may have moved on, or have been deleted, since its row was written
@@ -106,7 +103,9 @@ class Activeflows:
             self._journal.touch_flow(found)
         else:
             async with self._database.begin() as connection:
-                await store.delete_activeflow(connection, customer_id, activeflow_id, now)
+                row = await store.delete_activeflow(connection, customer_id, activeflow_id, now)
+                if row is not None:
+                    await emit_rows(connection, [telling.event(of_row(row), "deleted", now)])
         return {**last, "tm_delete": now}
 
     def _in_memory(self, customer_id: UUID, activeflow_id: UUID) -> Activeflow | None:
@@ -126,43 +125,3 @@ class Activeflows:
             ),
             None,
         )
-
-
-def shown(activeflow: Activeflow) -> Shown:
-    """What is shown of one in memory."""
-    ended = activeflow.status is ActiveflowStatus.ENDED
-    snapshot = activeflow.snapshot
-    return _shown(
-        {**activeflow.row(), "webhook_uri": "", "webhook_method": ""},
-        None if ended else snapshot.current,
-        list(snapshot.history),
-    )
-
-
-def _of_row(row: Row[Any]) -> Shown:
-    fields = dict(row._mapping)
-    current, history = fields.pop("current"), fields.pop("history")
-    return _shown(fields, None if row.status == "ended" else current, history or [])
-
-
-def _shown(fields: dict[str, Any], current: dict[str, Any] | None, history: list[list[Any]]) -> Shown:
-    return {
-        **fields,
-        "current_action": current,
-        "forward_action_id": (current or {}).get("next_id") or ZERO,
-        "executed_actions": [_executed(*entry) for entry in history],
-    }
-
-
-def _executed(
-    action_id: str, kind: str, began: float, seconds: float, result: str, reason: str, message: str
-) -> dict[str, Any]:
-    return {
-        "id": action_id,
-        "type": kind,
-        "tm_execute": datetime.fromtimestamp(began, UTC),
-        "duration": round(seconds * 1000),
-        "result": result,
-        "reason": reason,
-        "message": message,
-    }

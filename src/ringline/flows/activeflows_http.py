@@ -10,7 +10,7 @@ from pydantic import Field
 from ringline.errors import NotFound
 from ringline.flows.activeflows import Activeflows
 from ringline.flows.snapshot import MAX_HISTORY
-from ringline.http import Page, PageQuery, Request, ResponseModel, Route, Timestamp
+from ringline.http import Page, PageQuery, Request, Resource, ResponseModel, Route, Timestamp
 
 
 class ExecutedAction(ResponseModel):
@@ -68,6 +68,9 @@ class ActiveflowQuery(PageQuery):
     flow_id: UUID | None = Field(default=None, description="Copies of this flow.")
 
 
+_ACTIVEFLOWS = Resource("/v1.0/activeflows", "activeflow_id", ActiveflowView, NotFound, "activeflows")
+
+
 def activeflow_routes(activeflows: Activeflows) -> list[Route]:
     """Looking at flows in execution, and stopping them."""
 
@@ -92,46 +95,23 @@ def activeflow_routes(activeflows: Activeflows) -> list[Route]:
         found = await activeflows.delete(request.customer_id, request.path["activeflow_id"])
         return ActiveflowView.model_validate(found)
 
-    tags, one = ("activeflows",), "/v1.0/activeflows/{activeflow_id}"
     return [
-        Route(
-            method="GET",
-            path="/v1.0/activeflows",
-            handler=listing,
-            summary="List activeflows",
+        _ACTIVEFLOWS.list(
+            listing,
+            "List activeflows",
+            ActiveflowQuery,
             description="Flows in execution and those that have ended, newest first.",
-            tags=tags,
-            query=ActiveflowQuery,
-            response=Page[ActiveflowView],
         ),
-        Route(
-            method="GET",
-            path=one,
-            handler=get,
-            summary="Get an activeflow",
-            tags=tags,
-            response=ActiveflowView,
-            errors=(NotFound,),
-        ),
-        Route(
-            method="POST",
-            path=f"{one}/stop",
-            handler=stop,
-            summary="Stop an activeflow",
+        _ACTIVEFLOWS.get(get, "Get an activeflow"),
+        _ACTIVEFLOWS.act(
+            "POST",
+            "stop",
+            stop,
+            "Stop an activeflow",
             description="Ends the flow and hangs up its call. Asking again, or for one that has ended, changes"
             " nothing and is no error.",
-            tags=tags,
-            response=ActiveflowView,
-            errors=(NotFound,),
         ),
-        Route(
-            method="DELETE",
-            path=one,
-            handler=delete,
-            summary="Delete an activeflow",
-            description="Stops it where it runs, and takes it out of lists.",
-            tags=tags,
-            response=ActiveflowView,
-            errors=(NotFound,),
+        _ACTIVEFLOWS.delete(
+            delete, "Delete an activeflow", description="Stops it where it runs, and takes it out of lists."
         ),
     ]

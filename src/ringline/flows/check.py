@@ -8,17 +8,17 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import orjson
-from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, WrapValidator
+from pydantic import Field, ValidationError, ValidationInfo, WrapValidator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ringline.calls.call import ZERO
 from ringline.errors import InvalidArgument
 from ringline.flows import graph
-from ringline.flows.actions import Action, AnyAction, kinds
+from ringline.flows.actions import Action, AnyAction, kinds, one, several
 from ringline.flows.actions.digits_receive import DIGITS
 from ringline.flows.engine import FINISH_ID, MAX_STREAK, NEXT_ID, START_ID
 from ringline.flows.snapshot import RawAction
@@ -39,7 +39,7 @@ MAX_HINTS: Final = 5
 RESERVED_IDS: Final = frozenset(UUID(text) for text in (START_ID, FINISH_ID, NEXT_ID))
 """Start, finish and next: jumps may aim at them in every flow."""
 
-LATER: Final = ("message_send", "ai_talk", "ai_task", "ai_summary")
+LATER: Final = ("ai_talk", "ai_task", "ai_summary")
 ELSEWHERE: Final = frozenset(
     (
         "agent_call", "block", "case_create", "chatbot_talk", "conversation_send", "email_send", "empty",
@@ -48,7 +48,7 @@ ELSEWHERE: Final = frozenset(
 )  # fmt: skip
 """Actions of VoIPBIN that Ringline does not have."""
 
-_SYSTEM = re.compile(r"voipbin\.(call|activeflow)\.", re.IGNORECASE)
+_SYSTEM = re.compile(r"voipbin\.(call|activeflow|message)\.", re.IGNORECASE)
 _PARTY = ("type", "target", "target_name", "name", "detail")
 _SYSTEM_NAMES: Final = (
     *(f"voipbin.activeflow.{name}" for name in ("id", "flow_id", "reference_type", "reference_id")),
@@ -56,6 +56,15 @@ _SYSTEM_NAMES: Final = (
     "voipbin.activeflow.complete_count",
     *(f"voipbin.call.{name}" for name in ("id", "direction", "master_call_id", "digits")),
     *(f"voipbin.call.{side}.{what}" for side in ("source", "destination") for what in _PARTY),
+    *(
+        f"voipbin.message.{name}"
+        for name in ("id", "type", "direction", "text", "keyword", "media", "media_count")
+    ),
+    *(
+        f"voipbin.message.{side}.{what}"
+        for side in ("source", "destination", "target.destination")
+        for what in _PARTY
+    ),
 )
 
 LanguageCheck = Callable[[str], object]
@@ -65,9 +74,6 @@ UrlCheck = Callable[[str], object]
 """Raises ``InvalidArgument`` for a URL that is not going to be fetched (``address_guard.check_url``)."""
 
 Location = tuple[str | int, ...]
-
-_ONE: TypeAdapter[Action] = TypeAdapter(AnyAction)
-_ALL = cast("TypeAdapter[list[Action]]", TypeAdapter(list[AnyAction]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +158,7 @@ def examine(raw: Any, rules: Rules | None = None, location: Location = ("actions
         return found
     if isinstance(raw, list) and len(raw) <= MAX_ACTIONS:
         try:
-            actions = _ALL.validate_json(_json(raw))
+            actions = several().validate_json(_json(raw))
         except (ValidationError, RecursionError):
             pass
         else:
@@ -302,7 +308,7 @@ def _one(item: Any, rules: Rules, here: Location, depth: int, found: Findings) -
     shell, nested = _taken_apart(item, known)
     action: Action | None = None
     try:
-        action = _ONE.validate_json(_json(shell))
+        action = one().validate_json(_json(shell))
     except ValidationError as failure:
         for fault in problems.faults_of(failure, AnyAction, most=MAX_ACTIONS):
             found.faults.append(Finding((*here, *location_of(fault["field"])), fault["message"]))
@@ -332,7 +338,7 @@ def _with_inner(action: Action | None, item: Any) -> Action | None:
     """The action with its nested lists, which were checked apart."""
     if action is None or not any(action.inner().values()):
         return action
-    whole = _ONE.validate_json(_json(item))
+    whole = one().validate_json(_json(item))
     return whole.model_copy(update={"id": action.id})
 
 

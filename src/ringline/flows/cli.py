@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     from ringline.flows.check import Finding, UrlCheck
     from ringline.flows.documents import Document
 
-flow_app = typer.Typer(
-    help="Flows in files: lists of actions, or bodies of POST /v1.0/flows. A file named - is the standard input.",
-    no_args_is_help=True,
-)
+flow_app = typer.Typer(no_args_is_help=True)
 
 Files = Annotated[list[Path], typer.Argument(help="JSON files; - is the standard input.", allow_dash=True)]
 File = Annotated[Path, typer.Argument(help="A JSON file; - is the standard input.", allow_dash=True)]
@@ -81,6 +78,9 @@ def try_file(
         typer.Option(help="A JSON file with the scenario: the body of POST /v1.0/flows/{id}/simulations."),
     ] = None,
     incoming: Annotated[bool, typer.Option("--incoming", help="Try it as an incoming call.")] = False,
+    text: Annotated[
+        str | None, typer.Option("--text", help="Try it as the flow of a text that says this.")
+    ] = None,
     variable: Annotated[
         list[str] | None, typer.Option("--variable", help="NAME=TEXT; may be given more than once.")
     ] = None,
@@ -104,7 +104,7 @@ def try_file(
 
     document = load_good(file)
     scenario = terminal.scenario_of(
-        script, digits=digits, incoming=incoming, variables=variable or [], url=_url_rule()
+        script, digits=digits, incoming=incoming, text=text, variables=variable or [], url=_url_rule()
     )
     if interactive is None:
         interactive = not (scenario.digits or as_json or str(file) == "-") and terminal.is_interactive()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, cast
 from uuid import UUID, uuid4
 
 import orjson
 from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ringline.calls.call import ZERO
 from ringline.errors import InvalidArgument, NotFound
@@ -23,11 +24,17 @@ MAX_COMPLETIONS = 50_000
 """Flows with a flow on completion that are remembered."""
 
 
+Forget = Callable[[AsyncConnection, UUID, UUID], Awaitable[object]]
+"""Lets go of a flow, given its customer and id, in the transaction that deletes it."""
+
+
 class FlowDefinitions:
     """Stored flows. What a call may need again is kept in memory until it is changed."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, forgetting: Sequence[Forget] = ()) -> None:
+        """``forgetting``: others that name flows (numbers), and no longer name one that is deleted."""
         self._database = database
+        self._forgetting = forgetting
         self._cache = _Cache()
         self._completions: dict[tuple[UUID, UUID], UUID] = {}
 
@@ -93,20 +100,27 @@ class FlowDefinitions:
 
     async def update(self, customer_id: UUID, flow_id: UUID, changes: dict[str, Any]) -> Row[Any]:
         """Change the given fields; calls in progress keep the copy they started with. Raises ``NotFound``."""
+        return await self._change(customer_id, flow_id, changes)
+
+    async def delete(self, customer_id: UUID, flow_id: UUID) -> Row[Any]:
+        """Take the flow out of sight, and off the numbers that it answers. Raises ``NotFound``."""
+        return await self._change(customer_id, flow_id, {"tm_delete": utc_now()}, self._forgetting)
+
+    async def _change(
+        self, customer_id: UUID, flow_id: UUID, changes: dict[str, Any], forgetting: Iterable[Forget] = ()
+    ) -> Row[Any]:
         try:
             async with self._database.begin() as connection:
                 row = await store.update_flow(
                     connection, customer_id, flow_id, {**changes, "tm_update": utc_now()}
                 )
+                for forget in forgetting if row is not None else ():
+                    await forget(connection, customer_id, flow_id)
         finally:
             # a commit whose answer was lost may have happened
             self._cache.drop((customer_id, flow_id))
             self._completions.pop((customer_id, flow_id), None)
         return _found(row, flow_id)
-
-    async def delete(self, customer_id: UUID, flow_id: UUID) -> Row[Any]:
-        """Take the flow out of sight. Raises ``NotFound``."""
-        return await self.update(customer_id, flow_id, {"tm_delete": utc_now()})
 
 
 class _Cache:

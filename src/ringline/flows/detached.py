@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Final, Protocol, cast
 from uuid import UUID, uuid4
@@ -30,6 +31,8 @@ log = structlog.get_logger(__name__)
 MAX_COMPLETIONS: Final = 5
 """A flow that runs on completion may have one that runs on its own completion, and so on: so many in all."""
 MAX_RUNNING: Final = 1000
+MAX_RUNNING_PER_CUSTOMER: Final = 250
+"""One customer's flows, however many and long, leave places to the others."""
 MAX_SECONDS: Final = 3600.0
 """The longest that one may last, as a call."""
 COMPLETE_COUNT: Final = "voipbin.activeflow.complete_count"
@@ -63,6 +66,7 @@ class DetachedFlows:
         self._media = media
         self._clock = clock
         self._running: dict[UUID, tuple[Activeflow, AbsentLeg, asyncio.Task[None]]] = {}
+        self._places: Counter[UUID] = Counter()
         self._starting: set[asyncio.Task[None]] = set()
         self._recovering: list[Activeflow] = []
         self._closed = False
@@ -77,11 +81,12 @@ class DetachedFlows:
         reference_id: UUID,
         variables: Mapping[str, str] | None = None,
         parent: Activeflow | None = None,
+        activeflow_id: UUID | None = None,
     ) -> Activeflow:
         """Run a stored flow, or ``actions`` (checked ones), for something that is no call.
 
-        ``variables`` may have names of the system's. Raises ``NotFound`` for an unknown or foreign flow,
-        ``ResourceExhausted`` when too many run.
+        ``variables`` may have names of the system's. ``activeflow_id`` is for whoever must find it again. Raises
+        ``NotFound`` for an unknown or foreign flow, ``ResourceExhausted`` when too many run.
         """
         on_complete = ZERO
         if flow_id != ZERO:
@@ -89,8 +94,13 @@ class DetachedFlows:
             on_complete = self._definitions.on_complete(customer_id, flow_id)
         if self._closed or len(self._running) >= MAX_RUNNING:
             raise ResourceExhausted("Too many flows without a call are running; try again shortly.")
+        if self._places[customer_id] >= MAX_RUNNING_PER_CUSTOMER:
+            raise ResourceExhausted(
+                f"{MAX_RUNNING_PER_CUSTOMER} of your flows without a call are running, which is the limit; try again"
+                " when some have ended."
+            )
         activeflow = Activeflow(
-            id=uuid4(),
+            id=activeflow_id or uuid4(),
             customer_id=customer_id,
             flow_id=flow_id,
             actions=actions or [],
@@ -111,6 +121,7 @@ class DetachedFlows:
         leg = AbsentLeg(activeflow.customer_id, self._clock.now())
         task = asyncio.create_task(self._run(activeflow, leg, resumed=resumed), name=f"flow-{activeflow.id}")
         self._running[activeflow.id] = activeflow, leg, task
+        self._places[activeflow.customer_id] += 1
         task.add_done_callback(lambda _: self._done(activeflow))
 
     def await_recovery(self, activeflow: Activeflow) -> None:
@@ -180,6 +191,9 @@ class DetachedFlows:
 
     def _done(self, activeflow: Activeflow) -> None:
         self._running.pop(activeflow.id, None)
+        self._places[activeflow.customer_id] -= 1
+        if not self._places[activeflow.customer_id]:
+            del self._places[activeflow.customer_id]
         if activeflow.status is ActiveflowStatus.ENDED:
             self.completed(activeflow)
 

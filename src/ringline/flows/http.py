@@ -16,7 +16,7 @@ from ringline.flows.actions import Action
 from ringline.flows.check import FlowActions, LanguageCheck, Rules, UrlCheck
 from ringline.flows.definitions import FlowDefinitions
 from ringline.flows.detached import MAX_COMPLETIONS
-from ringline.http import Page, PageQuery, Request, RequestModel, ResponseModel, Route, Timestamp
+from ringline.http import Page, PageQuery, Request, RequestModel, Resource, ResponseModel, Route, Timestamp
 
 MAX_WARNINGS = 50
 
@@ -76,6 +76,9 @@ def view(row: Any) -> FlowView:
     return FlowView.model_validate(row._mapping)
 
 
+_FLOWS = Resource("/v1.0/flows", "flow_id", FlowView, NotFound, "flows")
+
+
 def routes(
     flows: FlowDefinitions, check_language: LanguageCheck, check_url: UrlCheck | None = None
 ) -> list[Route]:
@@ -125,57 +128,10 @@ def routes(
     async def delete(request: Request[None, None]) -> FlowView:
         return view(await flows.delete(request.principal.customer_id, request.path["flow_id"]))
 
-    tags, one = ("flows",), "/v1.0/flows/{flow_id}"
     return [
-        Route(
-            method="POST",
-            path="/v1.0/flows",
-            handler=create,
-            summary="Create a flow",
-            tags=tags,
-            body=CreateFlow,
-            context=rules,
-            response=FlowView,
-            errors=(NotFound,),
-            idempotent=True,
-        ),
-        Route(
-            method="GET",
-            path="/v1.0/flows",
-            handler=listing,
-            summary="List flows",
-            description="Newest first.",
-            tags=tags,
-            query=PageQuery,
-            response=Page[FlowView],
-        ),
-        Route(
-            method="GET",
-            path=one,
-            handler=get,
-            summary="Get a flow",
-            tags=tags,
-            response=FlowView,
-            errors=(NotFound,),
-        ),
-        Route(
-            method="PUT",
-            path=one,
-            handler=update,
-            summary="Change a flow",
-            tags=tags,
-            body=UpdateFlow,
-            context=rules,
-            response=FlowView,
-            errors=(NotFound,),
-        ),
-        Route(
-            method="DELETE",
-            path=one,
-            handler=delete,
-            summary="Delete a flow",
-            tags=tags,
-            response=FlowView,
-            errors=(NotFound,),
-        ),
+        _FLOWS.create(create, "Create a flow", CreateFlow, context=rules, errors=(NotFound,)),
+        _FLOWS.list(listing, "List flows"),
+        _FLOWS.get(get, "Get a flow"),
+        _FLOWS.update(update, "Change a flow", UpdateFlow, context=rules),
+        _FLOWS.delete(delete, "Delete a flow"),
     ]

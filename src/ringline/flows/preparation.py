@@ -37,7 +37,7 @@ def with_variables(raw: RawAction, activeflow: Activeflow, call: Call) -> Action
         raise ActionFailed("OPTION_TOO_LONG", "an option grew too long with its variables") from None
     except ValidationError as error:
         fault = error.errors()[0]
-        place = ".".join(str(part) for part in fault["loc"][1:])
+        place = ".".join(str(part) for part in fault["loc"])
         raise ActionFailed("INVALID_OPTION", f"{place}: {fault['msg']}") from error
 
 

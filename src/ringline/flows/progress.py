@@ -59,8 +59,3 @@ class Progress:
     def left(self, seconds: float) -> float:
         """What is left of a time that began with the action, in seconds; never negative."""
         return max(0.0, self._snapshot.began + seconds - self._clock.now().timestamp())
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the action began, the time without a controller included."""
-        return max(0.0, self._clock.now().timestamp() - self._snapshot.began)

@@ -6,19 +6,20 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID, uuid4
 
 import structlog
 from sqlalchemy import Row
 
+from ringline.calls import metrics as call_metrics
 from ringline.calls.ari_leg import AriLeg
 from ringline.calls.call import ZERO, Call
 from ringline.calls.journal import Journal
 from ringline.calls.leg import Leg
 from ringline.calls.states import Direction, HangupReason
 from ringline.clock import Clock
-from ringline.errors import RinglineError
+from ringline.errors import NotFound, RinglineError
 from ringline.flows import metrics, preparation
 from ringline.flows.actions import Media, Services
 from ringline.flows.activeflow import Activeflow, ActiveflowStatus
@@ -26,12 +27,20 @@ from ringline.flows.definitions import FlowDefinitions
 from ringline.flows.detached import DetachedFlows
 from ringline.flows.runner import Runner
 from ringline.flows.snapshot import RawAction, Snapshot
+from ringline.sip.cause import Cause
 
 log = structlog.get_logger(__name__)
 
 NOT_STORED: Final = "the controller was restarted before the call's flow was stored"
 STOP_SECONDS: Final = 2.0
 """How long a request to stop a flow waits until it has ended."""
+
+
+class Generated(Protocol):
+    """Who makes the flows of calls that no number has one for (``phones.flows``)."""
+
+    async def actions(self, call: Call) -> list[RawAction] | None:
+        """The same whenever it is asked; ``None`` for a call that has none."""
 
 
 class FlowService:
@@ -49,6 +58,7 @@ class FlowService:
         self._detached = DetachedFlows(self, definitions, journal, media, clock)
         self.start_detached = self._detached.start
         self.services: Services | None = None
+        self.generated: Generated | None = None
 
     # executions
 
@@ -58,8 +68,9 @@ class FlowService:
         flow_id: UUID,
         actions: list[RawAction],
         variables: dict[str, str],
+        webhook: tuple[str, str] = ("", ""),
     ) -> Activeflow:
-        """A copy of a flow, ready to run. It is not stored yet."""
+        """A copy of a flow, ready to run, with a webhook (address and method) of its own. It is not stored yet."""
         return Activeflow(
             id=uuid4(),
             customer_id=customer_id,
@@ -67,6 +78,8 @@ class FlowService:
             actions=actions,
             snapshot=Snapshot(variables=dict(variables)),
             on_complete_flow_id=self._definitions.on_complete(customer_id, flow_id),
+            webhook_uri=webhook[0],
+            webhook_method=webhook[1],
             tm_create=self._clock.now(),
         )
 
@@ -94,6 +107,12 @@ class FlowService:
     def live(self) -> Iterator[Activeflow]:
         """Every flow that has not ended, begun or not."""
         return itertools.chain(self._waiting.values(), self._active.values(), self._detached.live())
+
+    def knows(self, activeflow_id: UUID) -> bool:
+        """Whether a flow runs, waits to run, or waits to be written."""
+        if self._journal.pending_flow(activeflow_id) is not None:
+            return True
+        return any(activeflow.id == activeflow_id for activeflow in self.live())
 
     async def stopped(self, activeflow: Activeflow) -> None:
         """End a flow that has no call, or wait (shortly) until the one whose call was hung up has ended."""
@@ -201,16 +220,26 @@ class FlowService:
             self._give_up(call, leg, f"the flow was stopped by a fault in Ringline: {type(error).__name__}")
 
     async def _of_number(self, call: Call, leg: Leg) -> Activeflow | None:
-        """The flow that an incoming call's number names; without one the call is refused."""
-        if call.flow_id == ZERO or call.direction is Direction.OUTGOING:
+        """The flow that an incoming call's number names, or that is made for it; without one the call is refused."""
+        actions: list[RawAction] | None = None
+        try:
+            if call.flow_id == ZERO:
+                actions = None if self.generated is None else await self.generated.actions(call)
+            elif call.direction is Direction.INCOMING:
+                actions = await self._definitions.actions(call.customer_id, call.flow_id)
+        except NotFound as error:
+            # deleted a moment ago: as if the number had none
+            log.info("flow_missing", call_id=str(call.id), flow_id=str(call.flow_id), why=error.message)
+            call_metrics.calls_refused.labels("no_flow").inc()
+            self._give_up(call, leg, error.message, Cause.NO_ANSWER)
+            return None
+        except RinglineError as error:
+            log.warning("flow_not_read", call_id=str(call.id), flow_id=str(call.flow_id), why=error.message)
+            self._give_up(call, leg, error.message)
+            return None
+        if actions is None:
             outgoing = call.direction is Direction.OUTGOING
             self._give_up(call, leg, NOT_STORED if outgoing else "the number has no flow")
-            return None
-        try:
-            actions = await self._definitions.actions(call.customer_id, call.flow_id)
-        except RinglineError as error:
-            log.warning("flow_missing", call_id=str(call.id), flow_id=str(call.flow_id), why=error.message)
-            self._give_up(call, leg, error.message)
             return None
         activeflow = self.prepare(call.customer_id, call.flow_id, actions, {})
         activeflow.reference_id = call.id
@@ -218,10 +247,10 @@ class FlowService:
         self._journal.touch(call)
         return activeflow
 
-    def _give_up(self, call: Call, leg: Leg, detail: str) -> None:
+    def _give_up(self, call: Call, leg: Leg, detail: str, cause: int = 0) -> None:
         call.hangup_detail = call.hangup_detail or detail
         self._journal.touch(call)
-        leg.hang_up(HangupReason.FAILED)
+        leg.hang_up(HangupReason.FAILED, cause)
 
     def _done(self, call: Call, task: asyncio.Task[None]) -> None:
         self._running.pop(call.id, None)

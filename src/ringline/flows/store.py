@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ringline.storage import bulk, metadata
+from ringline.storage.home import home_column, is_here
 from ringline.storage.types import Json, id_column, tm_columns
 
 
@@ -58,9 +59,11 @@ activeflows = sa.Table(
     _text("webhook_uri"),
     _text("webhook_method"),
     *tm_columns(),
+    home_column(),
     sa.Index("ix_activeflows_customer_page", "customer_id", sa.text("tm_create DESC"), sa.text("id DESC")),
     sa.Index("ix_activeflows_reference", "reference_id"),
     sa.Index("ix_activeflows_flow", "flow_id"),
+    sa.Index("ix_activeflows_webhook", "id", postgresql_where=sa.text("webhook_uri <> ''")),
     sa.Index("ix_activeflows_unfinished", "status", postgresql_where=sa.text("status <> 'ended'")),
 )
 
@@ -80,6 +83,8 @@ UPSERT = bulk.upsert(
         "on_complete_flow_id",
         "actions",
         "snapshot",
+        "webhook_uri",
+        "webhook_method",
         "tm_create",
         "tm_update",
         "tm_delete",
@@ -106,20 +111,24 @@ async def get_flow(connection: AsyncConnection, customer_id: UUID, flow_id: UUID
     return result.first()
 
 
-async def unfinished(connection: AsyncConnection) -> list[sa.Row[Any]]:
-    """Every activeflow that has not ended, begun or not."""
-    return list(await connection.execute(sa.select(activeflows).where(activeflows.c.status != "ended")))
-
-
-async def finish_activeflows(
-    connection: AsyncConnection, now: datetime, reason: str, ids: Sequence[UUID]
-) -> None:
-    """End activeflows that nobody can go on with."""
-    await connection.execute(
-        sa.update(activeflows)
-        .where(activeflows.c.id.in_(ids))
-        .values(status="ended", reason=reason, tm_update=now)
+async def hold_flow(connection: AsyncConnection, customer_id: UUID, flow_id: UUID) -> bool:
+    """Whether the customer has the flow; if so it cannot be deleted until the transaction ends."""
+    statement = sa.select(flows.c.id).where(
+        flows.c.id == flow_id, flows.c.customer_id == customer_id, flows.c.tm_delete.is_(None)
     )
+    return (await connection.execute(statement.with_for_update(read=True))).first() is not None
+
+
+async def unfinished(connection: AsyncConnection) -> list[sa.Row[Any]]:
+    """Every activeflow here that has not ended, begun or not."""
+    statement = sa.select(activeflows).where(activeflows.c.status != "ended", is_here(activeflows))
+    return list(await connection.execute(statement))
+
+
+async def stored_among(connection: AsyncConnection, ids: Sequence[UUID]) -> set[UUID]:
+    """Which of these activeflows have a row."""
+    statement = sa.select(activeflows.c.id).where(activeflows.c.id.in_(ids))
+    return set((await connection.execute(statement)).scalars())
 
 
 SHOWN = (
@@ -167,15 +176,31 @@ async def get_activeflow(
     return row
 
 
+async def finish_activeflows(
+    connection: AsyncConnection, now: datetime, reason: str, ids: Sequence[UUID]
+) -> list[sa.Row[Any]]:
+    """End activeflows that nobody can go on with; what is shown of them then."""
+    statement = (
+        sa.update(activeflows)
+        .where(activeflows.c.id.in_(ids))
+        .values(status="ended", reason=reason, tm_update=now)
+        .returning(*SHOWN)
+    )
+    return list(await connection.execute(statement))
+
+
 async def delete_activeflow(
     connection: AsyncConnection, customer_id: UUID, activeflow_id: UUID, now: datetime
-) -> None:
-    """Take an activeflow out of sight."""
-    await connection.execute(
+) -> sa.Row[Any] | None:
+    """Take an activeflow out of sight; what is shown of it then."""
+    statement = (
         sa.update(activeflows)
         .where(activeflows.c.id == activeflow_id, activeflows.c.customer_id == customer_id)
         .values(tm_delete=now)
+        .returning(*SHOWN)
     )
+    row: sa.Row[Any] | None = (await connection.execute(statement)).first()
+    return row
 
 
 def list_flows(customer_id: UUID) -> sa.Select[Any]:

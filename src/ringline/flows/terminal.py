@@ -33,7 +33,13 @@ def is_interactive() -> bool:
 
 
 def scenario_of(
-    file: Path | None, *, digits: str, incoming: bool, variables: Sequence[str], url: UrlCheck
+    file: Path | None,
+    *,
+    digits: str,
+    incoming: bool,
+    variables: Sequence[str],
+    url: UrlCheck,
+    text: str | None = None,
 ) -> Scenario:
     """The scenario of a file and of options, which win. Ends the command where they cannot be used."""
     given: dict[str, Any] = {}
@@ -48,10 +54,12 @@ def scenario_of(
         given["digits"] = digits.replace(",", " ").split()
     if incoming:
         given["direction"] = "incoming"
-    for text in variables:
-        name, separator, value = text.partition("=")
+    if text is not None:
+        given["text"] = text
+    for variable in variables:
+        name, separator, value = variable.partition("=")
         if not separator:
-            _end(f"--variable {text}: must be NAME=TEXT", 2)
+            _end(f"--variable {variable}: must be NAME=TEXT", 2)
         given.setdefault("variables", {})[name] = value
     try:
         return Scenario.model_validate_json(json.dumps(given), context=Rules(well_formed, url))

@@ -12,16 +12,19 @@ from pydantic import Field, field_validator, model_validator
 from ringline.calls.call import ZERO
 from ringline.calls.destinations import RingMethod
 from ringline.calls.ordering import MAX_LEGS
-from ringline.errors import InvalidArgument, NotFound
+from ringline.errors import InvalidArgument, NotFound, PaymentRequired
 from ringline.flows import check, variables
 from ringline.flows.check import FlowActions, LanguageCheck, Rules, UrlCheck
 from ringline.flows.definitions import FlowDefinitions
+from ringline.flows.own_webhook import FlowWebhookMethod, FlowWebhookUri, flow_webhook
 from ringline.flows.service import FlowService
 from ringline.groupcalls.groupcall import AnswerMethod
 from ringline.groupcalls.models import GroupcallView, view
 from ringline.groupcalls.service import GroupcallService
-from ringline.http import Page, PageQuery, Request, RequestModel, Route
+from ringline.http import Page, PageQuery, Request, RequestModel, Resource, Route
 from ringline.sip.address import Address
+
+_GROUPCALLS = Resource("/v1.0/groupcalls", "groupcall_id", GroupcallView, NotFound, "groupcalls")
 
 MAX_COPIED_BYTES = 8 * 1024 * 1024
 
@@ -58,6 +61,8 @@ class CreateGroupcall(RequestModel):
     variables: dict[str, str] = Field(
         default={}, description="Texts for `${name}` in options: 100 names, 32 KB each, 64 KB in all."
     )
+    webhook_uri: FlowWebhookUri = ""
+    webhook_method: FlowWebhookMethod = "POST"
 
     @field_validator("anonymous")
     @classmethod
@@ -92,6 +97,7 @@ def routes(
         body = request.body
         customer_id = request.principal.customer_id
         kept = variables.check(body.variables)
+        webhook = flow_webhook(body.webhook_uri, body.webhook_method, check_url)
         if body.flow_id != ZERO:
             actions, flow_id = await definitions.actions(customer_id, body.flow_id), body.flow_id
         else:
@@ -109,7 +115,7 @@ def routes(
             ring_method=RingMethod(body.ring_method),
             answer_method=AnswerMethod(body.answer_method),
             anonymous=body.anonymous,  # type: ignore[arg-type]  # checked by the model
-            prepare=lambda: flows.prepare(customer_id, flow_id, actions, kept),
+            prepare=lambda: flows.prepare(customer_id, flow_id, actions, kept, webhook),
             seed=request.idempotency_seed,
         )
         return view(made)
@@ -128,63 +134,37 @@ def routes(
     async def delete(request: Request[None, None]) -> GroupcallView:
         return view(await groupcalls.delete(request.principal.customer_id, request.path["groupcall_id"]))
 
-    tags = ("groupcalls",)
     return [
-        Route(
-            method="POST",
-            path="/v1.0/groupcalls",
-            handler=create,
-            summary="Ring several phones for one call",
+        _GROUPCALLS.create(
+            create,
+            "Ring several phones for one call",
+            CreateGroupcall,
             description="The first to answer has the call: the flow runs for them alone, and the others are told"
             " that it was answered elsewhere. An agent rings as a groupcall within this one. The answer comes at"
             " once, with the calls in state `dialing`. An `Idempotency-Key` header makes repeating safe.",
-            tags=tags,
-            body=CreateGroupcall,
             context=Rules(check_language, check_url),
-            response=GroupcallView,
-            errors=(NotFound,),
-            idempotent=True,
             body_examples={"two phones": _EXAMPLE},
+            errors=(NotFound, PaymentRequired),
         ),
-        Route(
-            method="GET",
-            path="/v1.0/groupcalls",
-            handler=listing,
-            summary="List groupcalls",
+        _GROUPCALLS.list(
+            listing,
+            "List groupcalls",
+            GroupcallQuery,
             description="Newest first; those of flows and those within others are among them.",
-            tags=tags,
-            query=GroupcallQuery,
-            response=Page[GroupcallView],
         ),
-        Route(
-            method="GET",
-            path="/v1.0/groupcalls/{groupcall_id}",
-            handler=get,
-            summary="Get a groupcall",
-            tags=tags,
-            response=GroupcallView,
-            errors=(NotFound,),
-        ),
-        Route(
-            method="POST",
-            path="/v1.0/groupcalls/{groupcall_id}/hangup",
-            handler=hang_up,
-            summary="Hang up a groupcall",
+        _GROUPCALLS.get(get, "Get a groupcall"),
+        _GROUPCALLS.act(
+            "POST",
+            "hangup",
+            hang_up,
+            "Hang up a groupcall",
             description="Ends all its calls, a conversation too. Asking again, or for one that has ended, changes"
             " nothing and is no error.",
-            tags=tags,
-            response=GroupcallView,
-            errors=(NotFound,),
         ),
-        Route(
-            method="DELETE",
-            path="/v1.0/groupcalls/{groupcall_id}",
-            handler=delete,
-            summary="Delete a groupcall",
+        _GROUPCALLS.delete(
+            delete,
+            "Delete a groupcall",
             description="Hangs it up where it lasts, and takes its record out of lists; its calls keep theirs.",
-            tags=tags,
-            response=GroupcallView,
-            errors=(NotFound,),
         ),
     ]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from pydantic import Field
 
-from ringline.groupcalls.groupcall import Groupcall
+from ringline.events.telling import Telling
+from ringline.groupcalls.groupcall import Groupcall, Status
 from ringline.http import ResponseModel, Timestamp
 from ringline.sip.address import Address
 
@@ -47,3 +49,18 @@ def view(record: Groupcall | Mapping[str, Any]) -> GroupcallView:
     """The answer for a groupcall in memory or the columns of its row."""
     row = record.row() if isinstance(record, Groupcall) else record
     return GroupcallView.model_validate({name: row[name] for name in GroupcallView.model_fields})
+
+
+def telling() -> Telling[Groupcall]:
+    """What is announced of groupcalls."""
+    return Telling("groupcall", view, _steps, final=("deleted",))
+
+
+def _steps(record: Groupcall) -> Iterator[tuple[str, datetime | None]]:
+    yield "created", record.tm_create
+    yield "progressing", record.tm_create
+    if record.status is Status.HANGINGUP:
+        yield "hangingup", record.tm_update
+    yield "hangup", record.tm_hangup
+    if record.ended:
+        yield "deleted", record.tm_delete

@@ -139,7 +139,9 @@ class Restoring:
             anonymous: Anonymity = record.anonymous  # type: ignore[assignment]  # as it was checked when it was made
             try:
                 if master is not None:
-                    plans += self._ordering.plans_from(master, record.source, [destination], anonymous)
+                    plans += self._ordering.plans_from(
+                        master, record.source, [destination], anonymous, counted=False
+                    )
                 else:
                     customer = self._ordering.customer(record.customer_id)
                     plans.append(

@@ -127,9 +127,9 @@ class Ring:
         new_id = self._next_id(self.groupcall.id, index)
         if isinstance(plan, Order):
             self._add(self._desk.leg(self, plan, new_id))
-        elif len(plan.orders) == 1 and plan.destination.type != "agent":
-            # an extension is one leg: Kamailio rings all phones that are registered with it
-            self._add(self._desk.leg(self, plan.orders[0], new_id))
+        elif (order := _only(plan)) is not None:
+            # an extension whose phones are of one kind is one leg: Kamailio rings all that are registered with it
+            self._add(self._desk.leg(self, order, new_id))
         else:
             ring = self._desk.within(self, plan, new_id)
             self.rings[ring] = None
@@ -163,6 +163,12 @@ class Ring:
             inner.parent.groupcall.answer_groupcall_id = inner.groupcall.id
             inner = inner.parent
         root.withdraw(keep=call)
+
+    def call_ringing(self, call: Call) -> None:
+        """A phone rings."""
+        ringing = getattr(self.outer, "call_ringing", None)
+        if ringing is not None and not self.root.closed:
+            ringing(call)
 
     def call_early(self, call: Call) -> None:
         """A phone is heard before its answer."""
@@ -251,3 +257,11 @@ class Ring:
         self._desk.over(self)
         if self.parent is not None:
             self.parent._within_over(self)
+
+
+def _only(party: Party) -> Order | None:
+    """The one leg of a party that need not be a groupcall of its own."""
+    if party.destination.type == "agent" or len(party.orders) != 1:
+        return None
+    (order,) = party.orders
+    return order if isinstance(order, Order) else None

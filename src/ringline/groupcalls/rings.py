@@ -42,6 +42,9 @@ class Awaited:
     def call_ready(self, call: Call, leg: AriLeg) -> None:
         self._ready = (call, leg)
 
+    def call_ringing(self, call: Call) -> None:
+        """Whoever takes the groupcall over rings on its own."""
+
     def call_early(self, call: Call) -> None:
         pass
 
@@ -193,7 +196,7 @@ class Rings:
             for call_id in one.groupcall.call_ids:
                 line = self._switchboard.claim(call_id, one) or self._switchboard.line(call_id)
                 if line is not None:
-                    line.hooks, line.early = one, one.call_early
+                    line.belongs_to(one)
                     one.legs[line.call] = None
 
     def _bind(self, ring: Ring, prepare: Prepare | None, start: Start, master: Call | None) -> None:

@@ -8,7 +8,7 @@ from ringline.calls.ordering import Ordering
 from ringline.calls.service import CallService
 from ringline.calls.switchboard import Switchboard
 from ringline.clock import Clock
-from ringline.groupcalls import store
+from ringline.groupcalls import models, store
 from ringline.groupcalls.groupcall import Groupcall
 from ringline.groupcalls.placing import Groups
 from ringline.groupcalls.restoring import Restoring
@@ -36,7 +36,7 @@ class Groupcalls:
         clock: Clock,
     ) -> None:
         self._behind: WriteBehind[Groupcall] = WriteBehind(
-            database, store.UPSERT, Groupcall.row, name="groupcalls"
+            database, store.UPSERT, Groupcall.row, name="groupcalls", telling=models.telling()
         )
         self.rings = Rings(switchboard, ordering, journal, flows, self._behind, clock, journal.live)
         self.restoring = Restoring(database, self.rings, switchboard, ordering, flows)

@@ -12,10 +12,13 @@ from ringline.calls import store as call_store
 from ringline.calls.caller import Anonymity
 from ringline.calls.destinations import RingMethod
 from ringline.calls.journal import Journal
-from ringline.calls.ordering import Ordering, Plan, check_size
+from ringline.calls.ordering import Ordering, Plan, check_size, destinations_of, legs_of
 from ringline.errors import NotFound, Unavailable
+from ringline.events.outbox import emit_rows
 from ringline.groupcalls import store
-from ringline.groupcalls.groupcall import AnswerMethod, Groupcall
+from ringline.groupcalls.groupcall import AnswerMethod, Groupcall, of_row
+from ringline.groupcalls.models import telling
+from ringline.groupcalls.ring import Ring
 from ringline.groupcalls.rings import Prepare, Rings
 from ringline.http import Page, PageQuery, page_of, page_statement, utc_now
 from ringline.sip.address import Address
@@ -68,8 +71,8 @@ class GroupcallService:
         """Ring the destinations; ``prepare`` makes a fresh copy of the flow for whoever answers.
 
         ``seed`` is that of an ``Idempotency-Key``: the ids follow from it. Raises ``InvalidArgument`` and
-        ``NotFound`` naming the field, ``PermissionDenied`` for an inactive customer, and ``Unavailable`` while
-        Asterisk or the database cannot be reached.
+        ``NotFound`` naming the field, ``PermissionDenied`` for an inactive customer, ``LimitReached``,
+        ``PaymentRequired``, and ``Unavailable`` while Asterisk or the database cannot be reached.
         """
         customer = self._ordering.customer(customer_id)
         if not self._ready():
@@ -93,6 +96,14 @@ class GroupcallService:
             anonymous=anonymous,
             prepare=prepare,
         )
+        with (
+            self._ordering.limits.reserve(customer_id, sum(map(legs_of, plans))),
+            self._ordering.money.reserve(customer_id, destinations_of(plans)),
+        ):
+            return await self._place(customer_id, ring, seed)
+
+    async def _place(self, customer_id: UUID, ring: Ring, seed: UUID | None) -> Record:
+        groupcall_id = ring.groupcall.id
         try:
             async with self._database.begin() as connection:
                 await self._rings.store(connection, ring)
@@ -106,6 +117,7 @@ class GroupcallService:
             self._journal.disown([call.id for call in calls])
             self._rings.lose(ring)
             raise
+        self._journal.announce(ring.prepared())
         self._rings.begin(ring)
         return ring.groupcall
 
@@ -123,6 +135,10 @@ class GroupcallService:
         if row is None:
             raise NotFound(f"There is no groupcall {groupcall_id}.", reason="GROUPCALL_NOT_FOUND")
         return dict(row._mapping)
+
+    def owns(self, groupcall_id: UUID) -> bool:
+        """Whether it lasts, here."""
+        return self._rings.live(groupcall_id) is not None
 
     async def page(
         self, customer_id: UUID, query: PageQuery, filters: dict[str, str], build: Callable[[Any], Any]
@@ -155,7 +171,8 @@ class GroupcallService:
             self._behind.touch(record)
             return record
         async with self._database.begin() as connection:
-            await store.mark_deleted(connection, groupcall_id, now)
+            row = await store.mark_deleted(connection, customer_id, groupcall_id, now)
+            await emit_rows(connection, telling().all(of_row(row)))
         return {**record, "tm_delete": now, "tm_update": now}
 
     def _fresh(self, row: Any) -> Record:

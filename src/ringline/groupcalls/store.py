@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ringline.storage import bulk, metadata
+from ringline.storage.home import home_column, is_here
 from ringline.storage.types import Json, Timestamp, id_column, text_column
 
 _uuids = postgresql.ARRAY(sa.Uuid())
@@ -46,11 +47,12 @@ groupcalls = sa.Table(
     sa.Column("tm_hangup", Timestamp, nullable=True),
     sa.Column("tm_update", Timestamp, nullable=True),
     sa.Column("tm_delete", Timestamp, nullable=True),
+    home_column(),
     sa.Index("ix_groupcalls_customer_page", "customer_id", sa.text("tm_create DESC"), sa.text("id DESC")),
     sa.Index("ix_groupcalls_unfinished", "status", postgresql_where=sa.text("status <> 'hangup'")),
 )
 
-_COLUMNS = [column.name for column in groupcalls.c]
+_COLUMNS = [column.name for column in groupcalls.c if column.name != "asterisk"]
 _CHANGING = [
     "status",
     "answer_call_id",
@@ -97,22 +99,19 @@ async def unfinished(connection: AsyncConnection) -> Sequence[sa.Row[Any]]:
     """Every groupcall without a final record, oldest first: a master before those within it."""
     statement = (
         sa.select(groupcalls)
-        .where(groupcalls.c.status != "hangup")
+        .where(groupcalls.c.status != "hangup", is_here(groupcalls))
         .order_by(groupcalls.c.tm_create, groupcalls.c.id)
     )
     return (await connection.execute(statement)).all()
 
 
-async def finish(connection: AsyncConnection, groupcall_ids: Sequence[UUID], now: datetime) -> None:
-    """Make the final record of groupcalls that nobody will finish."""
-    await connection.execute(
-        sa.update(groupcalls)
-        .where(groupcalls.c.id.in_(list(groupcall_ids)), groupcalls.c.status != "hangup")
-        .values(status="hangup", tm_hangup=now, tm_update=now)
+async def mark_deleted(
+    connection: AsyncConnection, customer_id: UUID, groupcall_id: UUID, now: datetime
+) -> sa.Row[Any]:
+    """Take a groupcall out of sight; its row then."""
+    statement = sa.update(groupcalls).where(
+        groupcalls.c.id == groupcall_id, groupcalls.c.customer_id == customer_id
     )
-
-
-async def mark_deleted(connection: AsyncConnection, groupcall_id: UUID, now: datetime) -> None:
-    await connection.execute(
-        sa.update(groupcalls).where(groupcalls.c.id == groupcall_id).values(tm_delete=now, tm_update=now)
-    )
+    statement = statement.values(tm_delete=now, tm_update=now)
+    row: sa.Row[Any] = (await connection.execute(statement.returning(groupcalls))).one()
+    return row

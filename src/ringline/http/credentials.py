@@ -20,13 +20,14 @@ class Credential:
 
     kind: Literal["jwt", "accesskey", "any"]
     token: str = field(repr=False)
+    by_cookie: bool = False
 
 
 class Authenticator(Protocol):
     """Tells who a credential belongs to, without I/O: it is on the path of every request."""
 
-    def authenticate(self, credential: Credential) -> Principal:
-        """Raises ``Unauthenticated`` or ``PermissionDenied``."""
+    def authenticate(self, credential: Credential, *, frozen: bool = False) -> Principal:
+        """Raises ``Unauthenticated`` or ``PermissionDenied``; with ``frozen`` a frozen customer's is good too."""
 
 
 def credential_of(request: web.BaseRequest) -> Credential:
@@ -62,5 +63,5 @@ def _find(request: web.BaseRequest) -> Credential | None:
             )
         return Credential("any", token.strip())
     if token := request.cookies.get(COOKIE):
-        return Credential("jwt", token)
+        return Credential("jwt", token, by_cookie=True)
     return None

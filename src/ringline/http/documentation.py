@@ -2,55 +2,65 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-from typing import Any, Final
+import asyncio
+from collections.abc import Sequence
+from typing import Final
 
 import orjson
 from aiohttp import web
 
+from ringline.http import static
 from ringline.http.endpoint import JSON
+from ringline.http.route import Route
 
-_PAGES: Final = Path(__file__).parent / "pages"
-_TYPES: Final = {"docs.html": "text/html", "docs.css": "text/css", "docs.js": "text/javascript"}
-_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+}
 
 
-def documentation_routes(document: dict[str, Any]) -> list[web.RouteDef]:
+class Document:
+    """The OpenAPI document of ``routes``, made when it is first asked for: it takes half a second.
+
+    ``prepared`` is set once the models of all routes are made. The document is put together in a thread, so that
+    calls do not wait for it, and pydantic does not make one model in two threads.
+    """
+
+    def __init__(self, routes: Sequence[Route], prepared: asyncio.Event) -> None:
+        self._routes = routes
+        self._prepared = prepared
+        self._making: asyncio.Task[static.Handler] | None = None
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """The aiohttp handler. What several ask for at once is made once."""
+        if self._making is None or (self._making.done() and self._making.exception() is not None):
+            self._making = asyncio.create_task(self._make(), name="openapi-document")
+        # somebody who goes away does not take it from the others
+        return await (await asyncio.shield(self._making))(request)
+
+    async def _make(self) -> static.Handler:
+        await self._prepared.wait()
+        return static.fixed(await asyncio.to_thread(_document, self._routes), JSON, _HEADERS)
+
+
+def _document(routes: Sequence[Route]) -> bytes:
+    from ringline.http.openapi import openapi_document  # noqa: PLC0415 - not before somebody asks
+
+    return orjson.dumps(openapi_document(routes))
+
+
+def documentation_routes(document: Document) -> list[web.RouteDef]:
     """Routes that serve ``document`` and the page. The files are read once."""
     return [
-        web.get("/openapi.json", _fixed(orjson.dumps(document), JSON)),
+        web.get("/openapi.json", document.serve),
         web.get("/", _redirect),
-        web.get("/docs", _page("docs.html")),
-        web.get("/docs/docs.css", _page("docs.css")),
-        web.get("/docs/docs.js", _page("docs.js")),
+        web.get("/docs", static.file(static.PAGES / "docs.html", _HEADERS)),
+        web.get("/docs/docs.css", static.file(static.PAGES / "docs.css", _HEADERS)),
+        web.get("/docs/docs.js", static.file(static.PAGES / "docs.js", _HEADERS)),
     ]
 
 
 async def _redirect(_: web.Request) -> web.Response:
     return web.Response(status=302, headers={"Location": "/docs"})
-
-
-def _page(name: str) -> Any:
-    return _fixed((_PAGES / name).read_bytes(), _TYPES[name])
-
-
-def _fixed(body: bytes, content_type: str) -> Any:
-    etag = hashlib.sha256(body).hexdigest()[:16]
-    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
-
-    async def serve(request: web.Request) -> web.Response:
-        known = request.if_none_match
-        fresh = known is not None and any(tag.value == etag for tag in known)
-        response = (
-            web.Response(status=304, headers=headers)
-            if fresh
-            else web.Response(body=body, content_type=content_type, charset="utf-8", headers=headers)
-        )
-        response.etag = etag
-        return response
-
-    return serve

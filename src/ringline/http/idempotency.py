@@ -32,6 +32,19 @@ _LONGEST = 255
 _MAX_UNRELEASED = 10_000
 
 
+class KeyReused(AlreadyExists):
+    """409: the `Idempotency-Key` was used for another request."""
+
+    default_reason = "IDEMPOTENCY_KEY_REUSED"
+
+
+class KeyInUse(FailedPrecondition):
+    """409: the first request with this `Idempotency-Key` is still being worked on."""
+
+    default_reason = "IDEMPOTENCY_KEY_IN_USE"
+    retryable = True
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The key is this request's now. ``seed`` is that of an earlier, equal request with the key whose outcome
@@ -127,14 +140,12 @@ class DatabaseIdempotency:
                 )
             ).first()
         if known is not None and known.request_hash != request_hash:
-            raise AlreadyExists(
-                f"The {HEADER} `{key}` was used for another request; use a new key for a new request.",
-                reason="IDEMPOTENCY_KEY_REUSED",
+            raise KeyReused(
+                f"The {HEADER} `{key}` was used for another request; use a new key for a new request."
             )
         if known is None or known.response is None:
-            raise FailedPrecondition(
-                f"The first request with the {HEADER} `{key}` is still in progress; ask again in a moment.",
-                reason="IDEMPOTENCY_KEY_IN_USE",
+            raise KeyInUse(
+                f"The first request with the {HEADER} `{key}` is still in progress; ask again in a moment."
             )
         return Answered(bytes(known.response))
 

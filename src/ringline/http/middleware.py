@@ -14,7 +14,8 @@ from prometheus_client import Counter, Histogram
 
 from ringline.errors import InvalidArgument, NotFound, RinglineError
 from ringline.http import problems
-from ringline.http.endpoint import JSON, PRINCIPAL, REQUEST_ID, ROUTE
+from ringline.http.carried import retry_after
+from ringline.http.endpoint import ALLOWANCE, JSON, PRINCIPAL, REQUEST_ID, ROUTE
 from ringline.metrics import registry
 
 log = structlog.get_logger("ringline.http.access")
@@ -41,6 +42,7 @@ _HEADERS: Final = {
 }
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # Asked every few seconds by machines; their successes are not worth a line.
+_SWITCHED: Final = 101
 _QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -69,14 +71,13 @@ async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = _from_aiohttp(raised, request, request_id)
     except Exception:
         log.exception("request_failed", request_id=request_id, method=request.method, route=route)
-        unexpected = RinglineError(
-            f"Something went wrong on our side. The log has it under the request id {request_id}."
-        )
-        response = _failure(unexpected, request, request_id)
+        response = _failure(problems.unexpected(request_id), request, request_id)
     if not response.prepared:
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
         response.headers["X-Request-Id"] = request_id
+        if (allowance := request.get(ALLOWANCE)) is not None:
+            response.headers.extend(allowance.headers())
     _account(request, response.status, route, request_id, time.perf_counter() - start)
     return response
 
@@ -96,10 +97,8 @@ def _failure(
         status=status or error.http_status,
         content_type=JSON,
     )
-    if error.details and (seconds := error.details[0].get("retry_after")) is not None:
-        response.headers["Retry-After"] = str(seconds)
-    elif error.retryable:
-        response.headers["Retry-After"] = "1"
+    if (seconds := retry_after(error)) is not None:
+        response.headers["Retry-After"] = seconds
     return response
 
 
@@ -134,7 +133,9 @@ def _histogram(method: str, route: str) -> Histogram:
 def _account(request: web.Request, status: int, route: str, request_id: str, seconds: float) -> None:
     method = request.method if request.method in _METHODS else "other"
     _counter(method, route, status).inc()
-    _histogram(method, route).observe(seconds)
+    if status != _SWITCHED:
+        # how long a WebSocket lasted says nothing of requests
+        _histogram(method, route).observe(seconds)
     if route in _QUIET and status < 400:
         return
     principal = request.get(PRINCIPAL)

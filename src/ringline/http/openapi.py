@@ -17,6 +17,7 @@ from ringline.errors import (
     InvalidArgument,
     PayloadTooLarge,
     PermissionDenied,
+    ResourceExhausted,
     RinglineError,
     Unauthenticated,
     Unavailable,
@@ -41,6 +42,9 @@ choice, this is what Ringline does:
 - Times are UTC. Numbers show `YYYY-MM-DD HH:MM:SS.ffffff`, and `9999-01-01 00:00:00.000000` for what has not
   happened; everything else shows ISO 8601 with `Z`, and `null`.
 - The zero UUID means none.
+- Requests are limited, each customer's together and each credential's. Every answer says what is left
+  (`X-RateLimit-Limit`, `-Remaining`, and `-Reset`, seconds since 1970); beyond it is 429 `RATE_LIMIT_EXCEEDED`
+  with `Retry-After`. `GET /v1.0/limits` shows all limits.
 - Credentials, the first that is there decides: `?token=` (from `POST /auth/login`), `?accesskey=`,
   `Authorization: Bearer` (either), cookie `token`.
 """
@@ -87,6 +91,7 @@ _SECURITY_SCHEMES: dict[str, Any] = {
     },
 }
 
+_SWITCHED: dict[str, Any] = {"101": {"description": "The connection is a WebSocket from now on."}}
 _IDEMPOTENCY_PARAMETER: dict[str, Any] = {
     "name": idempotency.HEADER,
     "in": "header",
@@ -149,7 +154,9 @@ def _operation(route: Route, schemas: Schemas, components: dict[str, Any]) -> di
     if route.response_example is not None:
         answer["example"] = route.response_example
     # a file is described by its type alone (OpenAPI 3.1)
-    content_of_file: dict[str, Any] = {kind: {} for kind in route.produces}
+    content: dict[str, Any] = {kind: {} for kind in route.produces}
+    if route.response is not bytes:
+        content = {_JSON: answer, **content}
     operation: dict[str, Any] = {
         "operationId": _operation_id(route.method, route.path),
         "summary": route.summary,
@@ -157,16 +164,20 @@ def _operation(route: Route, schemas: Schemas, components: dict[str, Any]) -> di
         "tags": list(route.tags),
         "parameters": _parameters(route, components),
         "responses": {
-            "200": {"description": "Done.", "content": content_of_file or {_JSON: answer}},
+            **(_SWITCHED if route.socket else {"200": {"description": "Done.", "content": content}}),
             **_errors(route),
         },
         "security": [] if route.auth == "none" else [{name: []} for name in _SECURITY_SCHEMES],
+        # customer: everybody of a customer; admin: its administrators and access keys; project: the installation's
+        "x-permission": route.auth,
     }
     if route.body is not None:
-        content: dict[str, Any] = {"schema": schemas[id(route), "validation"]}
+        body: dict[str, Any] = {"schema": schemas[id(route), "validation"]}
         if route.body_examples:
-            content["examples"] = {name: {"value": value} for name, value in route.body_examples.items()}
-        operation["requestBody"] = {"required": not route.body_optional, "content": {_JSON: content}}
+            body["examples"] = {name: {"value": value} for name, value in route.body_examples.items()}
+        operation["requestBody"] = {"required": not route.body_optional, "content": {_JSON: body}}
+    elif route.accepts:
+        operation["requestBody"] = {"required": True, "content": {kind: {} for kind in route.accepts}}
     return operation
 
 
@@ -177,7 +188,12 @@ def _operation_id(method: str, path: str) -> str:
 
 def _parameters(route: Route, components: dict[str, Any]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string"} if name in route.words else {"type": "string", "format": "uuid"},
+        }
         for name in route.parameters
     ]
     if route.query is not None:
@@ -198,8 +214,12 @@ def _errors(route: Route) -> dict[str, Any]:
     kinds: list[type[RinglineError]] = [InvalidArgument, *route.errors, RinglineError, Unavailable]
     if route.auth != "none":
         kinds += [Unauthenticated, PermissionDenied]
-    if route.body is not None:
+    if route.auth != "none" or route.path.startswith("/auth/"):
+        kinds.append(ResourceExhausted)
+    if route.body is not None or route.accepts:
         kinds.append(PayloadTooLarge)
+    if route.idempotent:
+        kinds += [idempotency.KeyReused, idempotency.KeyInUse]
     by_status: dict[int, list[type[RinglineError]]] = {}
     for kind in kinds:
         known = by_status.setdefault(kind.http_status, [])

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from pydantic import BeforeValidator, Field, InstanceOf, WithJsonSchema
-from sqlalchemy import Row, Select, Table, and_, or_
+from sqlalchemy import Row, Select, Table, or_
 
 from ringline.http import times
 from ringline.http.models import Page, QueryModel
@@ -72,9 +72,11 @@ def page_statement(statement: Select[Any], table: Table, query: PageQuery) -> Se
     cursor = query.page_token
     if cursor is not None:
         older = tm < cursor.tm
-        statement = statement.where(
-            older if cursor.id is None else or_(older, and_(tm == cursor.tm, row_id < cursor.id))
-        )
+        if cursor.id is None:
+            statement = statement.where(older)
+        else:
+            # the first half says nothing new, but only by it an index is entered where the page begins
+            statement = statement.where(tm <= cursor.tm, or_(older, row_id < cursor.id))
     return statement.order_by(tm.desc(), row_id.desc()).limit(query.page_size + 1)
 
 

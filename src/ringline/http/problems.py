@@ -47,6 +47,13 @@ def envelope(error: RinglineError, request_id: str, domain: str) -> bytes:
     )
 
 
+def unexpected(request_id: str) -> RinglineError:
+    """What is said where something is wrong on our side."""
+    return RinglineError(
+        f"Something went wrong on our side. The log has it under the request id {request_id}."
+    )
+
+
 def from_validation(failure: ValidationError, model: Any, *, what: str = "body") -> InvalidArgument:
     """Turn pydantic's errors into one sentence for people and one object per fault for programs.
 
@@ -101,9 +108,13 @@ def _sentence(fault: Mapping[str, Any], place: Place) -> str:
     if rule is None:
         return _lower(str(fault["msg"]))
     text = rule(context)
-    if kind in _SIZES:
-        return text
+    if kind in _SIZES or (_secret(place.path) and not kind.endswith(("_type", "_parsing", "_from_float"))):
+        return text  # of a secret only the type may be told, which was right here
     return f"{text}, not {_given(fault['input'], place.path, named=kind not in _LIMITS)}"
+
+
+def _secret(path: str) -> bool:
+    return any(word in path.lower() for word in _SECRET)
 
 
 def _lower(text: str) -> str:
@@ -136,7 +147,7 @@ def _unknown_tag(context: Context) -> str:
 
 def _given(value: Any, path: str, *, named: bool) -> str:
     kind = _JSON_NAMES.get(type(value), type(value).__name__)
-    if isinstance(value, list | dict) or any(word in path.lower() for word in _SECRET):
+    if isinstance(value, list | dict) or _secret(path):
         return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
     if value is None:
         return "null"

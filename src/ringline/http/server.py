@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import Counter
 
+from ringline.http.connections import Crowd, Site
 from ringline.metrics import registry
 
 log = structlog.get_logger(__name__)
@@ -22,6 +24,9 @@ unreadable_total = Counter(
 # An idle connection, and one whose request line and headers trickle in, is closed after this many seconds.
 _IDLE = 15.0
 _LINGER = 5.0
+# Of the request line, and of one header: a credential and a page token fit in many times.
+_LONGEST_LINE = 8190
+_MOST_HEADERS = 100
 _BACKLOG = 512
 
 
@@ -41,20 +46,25 @@ _server_log.addFilter(_NotHttp())
 
 
 class Server:
-    """Serves ``app`` on one address. Requests in progress get ``grace`` seconds when it closes."""
+    """Serves ``app`` on one address. Requests in progress get ``grace`` seconds when it closes.
 
-    def __init__(self, app: web.Application, host: str, port: int, *, grace: float = 10.0) -> None:
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            logger=_server_log,
-            handle_signals=False,
-            keepalive_timeout=_IDLE,
-            lingering_time=_LINGER,
-            shutdown_timeout=grace,
-            max_line_size=8190,
-            max_field_size=8190,
-        )
+    ``crowd`` bounds the connections of each address.
+    """
+
+    def __init__(
+        self, app: web.Application, host: str, port: int, *, grace: float = 10.0, crowd: Crowd | None = None
+    ) -> None:
+        self._options: dict[str, Any] = {
+            "access_log": None,
+            "logger": _server_log,
+            "keepalive_timeout": _IDLE,
+            "lingering_time": _LINGER,
+            "max_line_size": _LONGEST_LINE,
+            "max_field_size": _LONGEST_LINE,
+            "max_headers": _MOST_HEADERS,
+        }
+        self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=grace, **self._options)
+        self._crowd = crowd or Crowd(0)
         self._host = host
         self._port = port
 
@@ -67,7 +77,15 @@ class Server:
     async def start(self) -> None:
         """Bind and serve. Raises ``OSError`` when the address cannot be had."""
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port, backlog=_BACKLOG, reuse_address=True).start()
+        await Site(
+            self._runner,
+            self._crowd,
+            self._host,
+            self._port,
+            self._options,
+            backlog=_BACKLOG,
+            reuse_address=True,
+        ).start()
         log.info("http_listening", host=self._host, port=self.port)
 
     async def close(self) -> None:

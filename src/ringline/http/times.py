@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 Style = Literal["iso", "number"]
 
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_LONGEST: Final = 64
 
 
 def iso(moment: datetime) -> str:
@@ -42,6 +43,36 @@ def parse(text: str) -> datetime:
     moment = datetime.fromisoformat(text.strip())
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
+
+def _read(value: object) -> datetime | None:
+    # pydantic takes numbers for seconds since 1970, as text too; of a validator a strict model takes no text at all
+    if value is None or value == "":
+        return None
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        if not isinstance(value, str) or len(value) > _LONGEST:
+            raise ValueError
+        return parse(value)
+    except (ValueError, OverflowError):
+        raise ValueError("must be a time in ISO 8601, such as 2026-01-31T12:00:00Z") from None
+
+
+Moment = Annotated[
+    datetime | None,
+    BeforeValidator(_read),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "format": "date-time"},
+                {"type": "string", "const": ""},
+                {"type": "null"},
+            ],
+            "examples": ["2026-01-31T12:00:00Z"],
+        }
+    ),
+]
+"""A time that is asked for: ISO 8601, UTC where it does not say; nothing where it is empty."""
 
 Timestamp = Annotated[
     datetime | None,

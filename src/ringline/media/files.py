@@ -6,9 +6,10 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import structlog
@@ -146,9 +147,9 @@ class SoundFiles:
         async for chunk in self._client.chunks(response, self._max_bytes):
             waiting += chunk
             if len(waiting) >= WRITE_BYTES:
-                await asyncio.to_thread(write, bytes(waiting))
+                await _finished(asyncio.to_thread(write, bytes(waiting)))
                 waiting.clear()
-        await asyncio.to_thread(write, bytes(waiting))
+        await _finished(asyncio.to_thread(write, bytes(waiting)))
         return sha.hexdigest()
 
     def _remember(
@@ -187,6 +188,17 @@ class SoundFiles:
                 raise await self._store.failure(error.__cause__) from error
             log.warning("media_decoder_died", url=loggable(url), error=str(error))
             raise _failed("MEDIA_UNSUPPORTED", url, "the file broke the decoder") from error
+
+
+async def _finished(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for a thread's ``work`` to its end even when time is up: a thread cannot be cancelled, and would write a
+    file anew that has just been removed.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    finally:
+        await asyncio.wait([task])
 
 
 def _failed(reason: Reason, url: str, why: object) -> MediaFailed:

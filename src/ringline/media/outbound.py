@@ -76,18 +76,22 @@ class GuardedConnector(aiohttp.TCPConnector):
     """Checks the very address each socket is made for, so that no name, redirect or rebinding leads around
     it.
 
-    Connections are not kept: the next request resolves and checks again.
+    Connections are not kept unless ``keep`` says for how many seconds: the next request resolves and checks again.
     """
 
-    def __init__(self, guard: AddressGuard, *, limit: int = 64, lookup: Lookup | None = None) -> None:
+    def __init__(
+        self, guard: AddressGuard, *, limit: int = 64, lookup: Lookup | None = None, keep: float = 0.0
+    ) -> None:
         self._guard = guard
+        kept: dict[str, Any] = {"keepalive_timeout": keep} if keep else {"force_close": True}
         super().__init__(
             resolver=GuardedResolver(guard, lookup),
             use_dns_cache=False,
-            force_close=True,
             limit=limit,
-            limit_per_host=max(1, limit // 4),  # one slow host must not use up all
+            # one slow host must not use up all
+            limit_per_host=max(1, limit // 4) if limit else 0,
             socket_factory=self._socket,
+            **kept,
         )
 
     def _socket(self, address: tuple[Any, ...]) -> socket.socket:
@@ -147,7 +151,7 @@ class OutboundClient:
         except TimeoutError:
             raise OutboundTimeout(f"no complete answer within {timeout_seconds:g} s") from None
         except aiohttp.ClientError as error:
-            raise OutboundFailed(_sentence(error)) from error
+            raise OutboundFailed(sentence(error)) from error
 
     async def read(self, response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
         """The whole body. Raises `BodyTooLarge`, on what the header says or what really comes."""
@@ -229,13 +233,16 @@ def _join(base: URL, location: str) -> str:
         raise OutboundFailed("the redirect's target is not a URL") from None
 
 
-def _sentence(error: aiohttp.ClientError) -> str:
+def sentence(error: aiohttp.ClientError) -> str:
+    """What went wrong, without what may be secret in a URL."""
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return f"the name {error.host} cannot be resolved"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"the certificate of {error.host} is not valid"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"{error.host}:{error.port} does not accept the connection"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the connection was closed without an answer"
     # aiohttp's own words may hold the whole URL, and its query what is secret.
     words = re.sub(r"[?#]\S*", "", " ".join(str(error).split()))
     return f"{type(error).__name__}: {words}"[:300]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ringline.billing.tiers import LimitReached
 from ringline.errors import NotFound
 from ringline.flows.check import Rules
-from ringline.http import Page, PageQuery, Request, Route, page_of
+from ringline.http import Page, PageQuery, Request, Resource, Route, page_of
 from ringline.queues.models import (
     QueueAnswer,
     QueuecallAnswer,
@@ -18,8 +19,8 @@ from ringline.queues.models import (
 )
 from ringline.queues.service import QueuecallNotFound, QueuecallService, QueueNotFound, QueueService
 
-_QUEUE = "/v1.0/queues/{queue_id}"
-_CALL = "/v1.0/queuecalls/{queuecall_id}"
+_QUEUES = Resource("/v1.0/queues", "queue_id", QueueAnswer, QueueNotFound, "queues", writing="admin")
+_QUEUECALLS = Resource("/v1.0/queuecalls", "queuecall_id", QueuecallAnswer, QueuecallNotFound, "queuecalls")
 
 
 def queue_routes(service: QueueService, rules: Rules) -> list[Route]:
@@ -51,32 +52,15 @@ def queue_routes(service: QueueService, rules: Rules) -> list[Route]:
     async def delete(request: Request) -> QueueAnswer:
         return view(await service.delete(request.customer_id, request.path["queue_id"]))
 
-    tags = ("queues",)
     return [
-        Route(
-            method="GET",
-            path="/v1.0/queues",
-            handler=page,
-            summary="List queues",
-            description="Newest first.",
-            tags=tags,
-            query=PageQuery,
-            response=Page[QueueAnswer],
-        ),
-        Route(
-            method="POST",
-            path="/v1.0/queues",
-            handler=create,
-            summary="Make a queue",
+        _QUEUES.list(page, "List queues"),
+        _QUEUES.create(
+            create,
+            "Make a queue",
+            QueueCreate,
             description="Callers join it by the flow action `queue_join`. Agents who are `available` and have all "
             "of its tags are rung for the caller who has waited longest. An unknown `wait_flow_id` is 404.",
-            tags=tags,
-            auth="admin",
-            body=QueueCreate,
             context=rules,
-            response=QueueAnswer,
-            errors=(NotFound,),
-            idempotent=True,
             body_examples={
                 "music": {
                     "name": "sales",
@@ -86,61 +70,24 @@ def queue_routes(service: QueueService, rules: Rules) -> list[Route]:
                     "wait_timeout": 300_000,
                 }
             },
+            errors=(NotFound, LimitReached),
         ),
-        Route(
-            method="GET",
-            path=_QUEUE,
-            handler=get,
-            summary="Read a queue",
-            tags=tags,
-            response=QueueAnswer,
-            errors=(QueueNotFound,),
-        ),
-        Route(
-            method="PUT",
-            path=_QUEUE,
-            handler=update,
-            summary="Change a queue",
+        _QUEUES.get(get, "Read a queue"),
+        _QUEUES.update(
+            update,
+            "Change a queue",
+            QueueChange,
             description="Fields that are left out stay as they are.",
-            tags=tags,
-            auth="admin",
-            body=QueueChange,
             context=rules,
-            response=QueueAnswer,
-            errors=(QueueNotFound,),
         ),
-        Route(
-            method="PUT",
-            path=f"{_QUEUE}/tag_ids",
-            handler=tag_ids,
-            summary="Set a queue's tags",
-            tags=tags,
-            auth="admin",
-            body=QueueTagIds,
-            response=QueueAnswer,
-            errors=(QueueNotFound,),
+        _QUEUES.act("PUT", "tag_ids", tag_ids, "Set a queue's tags", body=QueueTagIds),
+        _QUEUES.act(
+            "PUT", "routing_method", routing_method, "Set a queue's routing method", body=QueueRoutingMethod
         ),
-        Route(
-            method="PUT",
-            path=f"{_QUEUE}/routing_method",
-            handler=routing_method,
-            summary="Set a queue's routing method",
-            tags=tags,
-            auth="admin",
-            body=QueueRoutingMethod,
-            response=QueueAnswer,
-            errors=(QueueNotFound,),
-        ),
-        Route(
-            method="DELETE",
-            path=_QUEUE,
-            handler=delete,
-            summary="Delete a queue",
+        _QUEUES.delete(
+            delete,
+            "Delete a queue",
             description="The flows of callers who wait in it go on; conversations with agents last.",
-            tags=tags,
-            auth="admin",
-            response=QueueAnswer,
-            errors=(QueueNotFound,),
         ),
     ]
 
@@ -168,59 +115,29 @@ def queuecall_routes(service: QueuecallService) -> list[Route]:
         row = await service.delete(request.customer_id, request.path["queuecall_id"])
         return QueuecallAnswer.model_validate(row)
 
-    tags = ("queuecalls",)
     kicked = (
         "The caller's flow goes on with the action after `queue_join`. Harmless once the caller has left."
     )
     return [
-        Route(
-            method="GET",
-            path="/v1.0/queuecalls",
-            handler=page,
-            summary="List calls in queues",
-            description="Present and past ones, newest first.",
-            tags=tags,
-            query=QueuecallQuery,
-            response=Page[QueuecallAnswer],
+        _QUEUECALLS.list(
+            page, "List calls in queues", QueuecallQuery, description="Present and past ones, newest first."
         ),
-        Route(
-            method="GET",
-            path=_CALL,
-            handler=get,
-            summary="Read a call in a queue",
-            tags=tags,
-            response=QueuecallAnswer,
-            errors=(QueuecallNotFound,),
-        ),
-        Route(
-            method="POST",
-            path=f"{_CALL}/kick",
-            handler=kick,
-            summary="Take a caller out of the queue",
-            description=kicked,
-            tags=tags,
-            response=QueuecallAnswer,
-            errors=(QueuecallNotFound,),
-        ),
+        _QUEUECALLS.get(get, "Read a call in a queue"),
+        _QUEUECALLS.act("POST", "kick", kick, "Take a caller out of the queue", description=kicked),
         Route(
             method="POST",
             path="/v1.0/queuecalls/reference_id/{reference_id}/kick",
             handler=kick_call,
             summary="Take a call out of its queue",
             description=f"By the id of the caller's call. {kicked}",
-            tags=tags,
+            tags=("queuecalls",),
             response=QueuecallAnswer,
             errors=(QueuecallNotFound,),
         ),
-        Route(
-            method="DELETE",
-            path=_CALL,
-            handler=delete,
-            summary="Delete the record of a call in a queue",
+        _QUEUECALLS.delete(
+            delete,
+            "Delete the record of a call in a queue",
             description="A caller who is still in the queue is taken out of it first.",
-            tags=tags,
             auth="admin",
-            response=QueuecallAnswer,
-            errors=(QueuecallNotFound,),
         ),
     ]

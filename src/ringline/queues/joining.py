@@ -25,7 +25,7 @@ from ringline.errors import NotFound, ResourceExhausted, RinglineError
 from ringline.flows.actions import Context
 from ringline.flows.engine import Result
 from ringline.flows.snapshot import RawAction
-from ringline.queues import store
+from ringline.queues import models, store
 from ringline.queues.attendance import Attendance, Floor
 from ringline.queues.directory import Queue, QueueDirectory
 from ringline.queues.dispatcher import Dispatcher
@@ -79,7 +79,7 @@ class QueueJoining:
         self._clock = clock
         self.dispatcher = Dispatcher(queues, agents, presence)
         self._behind: WriteBehind[Queuecall] = WriteBehind(
-            database, store.UPSERT, Queuecall.row, name="queuecalls"
+            database, store.UPSERT, Queuecall.row, name="queuecalls", telling=models.telling()
         )
         self._live: dict[UUID, Attendance] = {}
         self._unclaimed: dict[UUID, Queuecall] = {}
@@ -176,6 +176,10 @@ class QueueJoining:
             ),
             None,
         )
+
+    def owns(self, resource_id: UUID) -> bool:
+        """Whether this is a caller in a queue here, or a queue with one."""
+        return resource_id in self._live or bool(self.dispatcher.callers(resource_id))
 
     async def kick(self, attendance: Attendance) -> None:
         """Take a caller out of the queue; the caller's flow goes on. Returns when the record is final."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field
 
+from ringline.events.telling import Telling
 from ringline.flows.check import FlowActions
 from ringline.http import ZERO_UUID, PageQuery, RequestModel, ResponseModel, Timestamp
-from ringline.queues.states import Status
+from ringline.queues.queuecall import Queuecall
+from ringline.queues.states import ENDED, IN_LINE, Status
 from ringline.sip.address import Address
 
 MAX_TIMEOUT = 86_400_000
@@ -138,3 +142,18 @@ class QueuecallAnswer(ResponseModel):
     tm_end: Timestamp
     tm_update: Timestamp
     tm_delete: Timestamp
+
+
+def telling() -> Telling[Queuecall]:
+    """What is announced of queuecalls."""
+    types = {Status.SERVICE.value: "serviced"}
+    return Telling("queuecall", QueuecallAnswer.model_validate, _steps, types=types, final=ENDED)
+
+
+def _steps(record: Queuecall) -> Iterator[tuple[str, datetime | None]]:
+    yield "created", record.tm_create
+    if record.status in IN_LINE:
+        yield record.status.value, record.tm_update
+    yield Status.SERVICE.value, record.tm_service
+    if record.ended:
+        yield record.status.value, record.tm_end

@@ -10,20 +10,23 @@ import structlog
 from sqlalchemy import Row, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ringline.billing import tiers
 from ringline.customers.tags.service import check_tags
 from ringline.errors import NotFound
+from ringline.events.resource import Told
 from ringline.flows import check
 from ringline.http import ZERO_UUID, PageQuery, page_statement, utc_now
 from ringline.queues import store
 from ringline.queues.directory import QueueDirectory
 from ringline.queues.joining import QueueJoining
-from ringline.queues.models import QueuecallQuery, QueueChange, QueueCreate
+from ringline.queues.models import QueuecallAnswer, QueuecallQuery, QueueChange, QueueCreate
 from ringline.queues.states import IN_LINE, Status
 from ringline.queues.store import queuecalls, queues
 from ringline.storage import Database
 from ringline.storage.rows import change, live, one
 
 log = structlog.get_logger(__name__)
+_TIER = tiers.Tier("queues", queues, "Delete one (DELETE /v1.0/queues/{id})")
 
 
 class QueueNotFound(NotFound):
@@ -80,10 +83,11 @@ class QueueService:
             return _found(await one(connection, queues, customer_id, queue_id))
 
     async def create(self, customer_id: UUID, wanted: QueueCreate) -> Row[Any]:
-        """Raises ``InvalidArgument``, ``NotFound`` (``FLOW_NOT_FOUND``)."""
+        """Raises ``InvalidArgument``, ``NotFound`` (``FLOW_NOT_FOUND``), ``LimitReached``."""
         values = wanted.model_dump(exclude={"tag_ids", "wait_actions"})
         async with self._database.begin() as connection:
             values |= await self._checked(connection, customer_id, wanted)
+            await tiers.check(connection, customer_id, _TIER)
             statement = (
                 insert(queues)
                 .values(id=uuid4(), customer_id=customer_id, tm_create=utc_now(), **values)
@@ -177,7 +181,9 @@ class QueuecallService:
         now = utc_now()
         async with self._database.begin() as connection:
             values = {"tm_update": now, "tm_delete": now}
-            return _found_call(await change(connection, queuecalls, customer_id, queuecall_id, values))
+            row = _found_call(await change(connection, queuecalls, customer_id, queuecall_id, values))
+            await Told("queuecall", QueuecallAnswer.model_validate).deleted(connection, row)
+            return row
 
 
 def _found(row: Row[Any] | None) -> Row[Any]:

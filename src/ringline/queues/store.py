@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ringline.storage import bulk, metadata
+from ringline.storage.home import home_column, is_here
 from ringline.storage.types import (
     Json,
     Timestamp,
@@ -77,6 +78,7 @@ queuecalls = sa.Table(
     sa.Column("tm_service", Timestamp, nullable=True),
     sa.Column("tm_end", Timestamp, nullable=True),
     *tm_columns(),
+    home_column(),
     sa.Index(
         "ix_queuecalls_unfinished",
         "status",
@@ -121,7 +123,9 @@ UPSERT = bulk.upsert(
 
 async def unfinished(connection: AsyncConnection) -> list[sa.Row[Any]]:
     """Queuecalls that another life of the controller left in a queue."""
-    statement = sa.select(queuecalls).where(queuecalls.c.status.not_in(("done", "abandoned")))
+    statement = sa.select(queuecalls).where(
+        queuecalls.c.status.not_in(("done", "abandoned")), is_here(queuecalls)
+    )
     return list((await connection.execute(statement)).all())
 
 

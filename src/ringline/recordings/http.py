@@ -14,10 +14,12 @@ from ringline.calls.recording import EndKey, Format, RecordingWanted
 from ringline.calls.service import CallService
 from ringline.calls.states import Direction, Status
 from ringline.errors import FailedPrecondition, NotFound
-from ringline.http import FileReply, Page, PageQuery, Request, RequestModel, Route, UuidOrZero
+from ringline.http import FileReply, Page, PageQuery, Request, RequestModel, Resource, Route, UuidOrZero
 from ringline.recordings.models import CONTENT_TYPES, RecordingView, view
 from ringline.recordings.models import Status as RecordingStatus
 from ringline.recordings.service import RecordingService
+
+_RECORDINGS = Resource("/v1.0/recordings", "recording_id", RecordingView, NotFound, "recordings")
 
 MAX_SECONDS = 86_400
 MAX_SILENCE_SECONDS = 3600
@@ -114,7 +116,7 @@ def routes(recordings: RecordingService, calls: CallService) -> list[Route]:
         path = recordings.files.path(recording.id, recording.format)
         return FileReply(path, CONTENT_TYPES[recording.format], name)
 
-    tags, one = ("recordings",), "/v1.0/recordings/{recording_id}"
+    tags = ("recordings",)
     return [
         Route(
             method="POST",
@@ -143,34 +145,10 @@ def routes(recordings: RecordingService, calls: CallService) -> list[Route]:
             errors=(NotFound, FailedPrecondition),
             aliases=("/v1.0/calls/{call_id}/recording-stop",),
         ),
-        Route(
-            method="GET",
-            path="/v1.0/recordings",
-            handler=listing,
-            summary="List recordings",
-            description="Newest first.",
-            tags=tags,
-            query=RecordingQuery,
-            response=Page[RecordingView],
-        ),
-        Route(
-            method="GET",
-            path=one,
-            handler=get,
-            summary="Get a recording",
-            tags=tags,
-            response=RecordingView,
-            errors=(NotFound,),
-        ),
-        Route(
-            method="DELETE",
-            path=one,
-            handler=delete,
-            summary="Delete a recording",
-            description="With its file. One that lasts is ended first.",
-            tags=tags,
-            response=RecordingView,
-            errors=(NotFound,),
+        _RECORDINGS.list(listing, "List recordings", RecordingQuery),
+        _RECORDINGS.get(get, "Get a recording"),
+        _RECORDINGS.delete(
+            delete, "Delete a recording", description="With its file. One that lasts is ended first."
         ),
         Route(
             method="GET",

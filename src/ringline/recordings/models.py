@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -13,6 +13,7 @@ from pydantic import Field
 
 from ringline.calls.call import ZERO
 from ringline.calls.recording import Recorded
+from ringline.events.telling import Telling
 from ringline.http import ResponseModel, Timestamp
 
 CONTENT_TYPES: Final = {"wav": "audio/wav", "mp3": "audio/mpeg", "ogg": "audio/ogg"}
@@ -88,7 +89,7 @@ class Recording:
     @classmethod
     def from_row(cls, row: Any) -> Recording:
         """``row`` is one of the table's."""
-        columns = dict(row._mapping)
+        columns = {name: value for name, value in row._mapping.items() if name != "asterisk"}
         return cls(**{**columns, "status": Status(columns["status"]), "reason": Reason(columns["reason"])})
 
     def recorded(self) -> Recorded:
@@ -140,3 +141,16 @@ def view(record: Recording | Mapping[str, Any]) -> RecordingView:
             "filenames": [f"{name}.{row['format']}"] if there else [],
         }
     )
+
+
+def telling() -> Telling[Recording]:
+    """What is announced of recordings."""
+    types = {Status.RECORDING.value: "started", Status.ENDED.value: "finished"}
+    return Telling("recording", view, _steps, types=types, final=("deleted",))
+
+
+def _steps(record: Recording) -> Iterator[tuple[str, datetime | None]]:
+    yield Status.RECORDING.value, record.tm_start
+    if record.status is Status.ENDED:
+        yield Status.ENDED.value, record.tm_end or record.tm_update
+        yield "deleted", record.tm_delete

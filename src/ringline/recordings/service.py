@@ -24,13 +24,14 @@ from ringline.calls.recovery import Found
 from ringline.calls.switchboard import Switchboard
 from ringline.clock import Clock
 from ringline.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unavailable
+from ringline.events.outbox import emit_rows
 from ringline.http import Page, PageQuery, page_of, page_statement, utc_now
 from ringline.media.worker import WorkerError
-from ringline.recordings import metrics, store
+from ringline.recordings import metrics, models, store
 from ringline.recordings.files import RecordingFiles
 from ringline.recordings.models import Reason, Recording, Status
 from ringline.recordings.tape import Tape
-from ringline.storage import Database
+from ringline.storage import Database, tenancy
 from ringline.storage.behind import WriteBehind
 
 log = structlog.get_logger(__name__)
@@ -85,7 +86,7 @@ class RecordingService:
         self._max_seconds = max_seconds
         self._flow_exists = flow_exists
         self._behind: WriteBehind[Recording] = WriteBehind(
-            database, store.UPSERT, Recording.row, name="recordings"
+            database, store.UPSERT, Recording.row, name="recordings", telling=models.telling()
         )
         self._tapes: dict[UUID, Tape] = {}
         self._by_reference: dict[UUID, Tape] = {}
@@ -263,19 +264,28 @@ class RecordingService:
                 tape.stop(Reason.STOP)
             await self._behind.written()
             return recording
-        await self.forget([recording.id])
+        with tenancy.across():
+            await self.forget([recording.id])
         return recording
 
     async def forget(self, recording_ids: list[UUID]) -> None:
         """Delete finished recordings: first their records, then their files."""
         async with self._database.begin() as connection:
-            await store.mark_deleted(connection, recording_ids, utc_now())
+            gone = await store.mark_deleted(connection, recording_ids, utc_now())
+            telling = models.telling()
+            await emit_rows(
+                connection, [event for row in gone for event in telling.all(Recording.from_row(row))]
+            )
         for recording_id in recording_ids:
             await self._remove_files(recording_id)
 
     def lasting(self) -> set[UUID]:
         """Ids of recordings whose files are still being made."""
         return set(self._lasting)
+
+    def owns(self, recording_id: UUID) -> bool:
+        """Whether it is being made here."""
+        return recording_id in self._lasting
 
     async def check_all(self) -> None:
         """Ask Asterisk for every recording that should go on: events may have been missed."""

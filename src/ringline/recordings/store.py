@@ -10,11 +10,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ringline.calls.store import calls
 from ringline.storage import bulk, metadata
+from ringline.storage.home import home_column, is_here
 from ringline.storage.types import Timestamp, id_column, text_column, tm_columns
 
-ZERO = UUID(int=0)
 _zero = sa.text("'00000000-0000-0000-0000-000000000000'::uuid")
 _nothing = sa.text("0")
 
@@ -40,6 +39,7 @@ recordings = sa.Table(
     sa.Column("tm_start", Timestamp, nullable=True),
     sa.Column("tm_end", Timestamp, nullable=True),
     *tm_columns(),
+    home_column(),
     sa.Index(
         "ix_recordings_customer_page",
         "customer_id",
@@ -57,7 +57,7 @@ recordings = sa.Table(
 )
 
 _IMMUTABLE = {"id", "customer_id", "activeflow_id", "reference_type", "reference_id", "tm_create"}
-_COLUMNS = [column.name for column in recordings.c]
+_COLUMNS = [column.name for column in recordings.c if column.name != "asterisk"]
 UPSERT = bulk.upsert(
     recordings,
     _COLUMNS,
@@ -91,25 +91,23 @@ def listing(customer_id: UUID, filters: Mapping[str, Any]) -> sa.Select[Any]:
 
 async def unfinished(connection: AsyncConnection) -> list[sa.Row[Any]]:
     """Recordings that another life of the controller began and did not finish, deleted ones too."""
-    result = await connection.execute(sa.select(recordings).where(recordings.c.status != "ended"))
+    result = await connection.execute(
+        sa.select(recordings).where(recordings.c.status != "ended", is_here(recordings))
+    )
     return list(result)
 
 
-async def mark_deleted(connection: AsyncConnection, recording_ids: Iterable[UUID], now: datetime) -> None:
-    await connection.execute(
+async def mark_deleted(
+    connection: AsyncConnection, recording_ids: Iterable[UUID], now: datetime
+) -> list[sa.Row[Any]]:
+    """Take recordings out of sight; their rows then."""
+    statement = (
         sa.update(recordings)
         .where(recordings.c.id.in_(list(recording_ids)), recordings.c.tm_delete.is_(None))
         .values(tm_delete=now, tm_update=now)
+        .returning(recordings)
     )
-
-
-async def release_call(connection: AsyncConnection, call_id: UUID, recording_id: UUID) -> None:
-    """A call that is no longer in memory is not being recorded any more."""
-    await connection.execute(
-        sa.update(calls)
-        .where(calls.c.id == call_id, calls.c.recording_id == recording_id)
-        .values(recording_id=ZERO)
-    )
+    return list(await connection.execute(statement))
 
 
 async def older(connection: AsyncConnection, than: datetime, limit: int) -> list[UUID]:

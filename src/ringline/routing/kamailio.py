@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import aiohttp
@@ -15,12 +15,16 @@ from ringline.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
-# Addresses before gateways before groups: a customer's new group is looked up only when its rules are there.
-_RELOADS: tuple[tuple[str, ...], ...] = (
+# What is known of a provider before the gateway that leads to it, and groups last: a customer's new group is looked
+# up only when its rules are there.
+_ROUTES: tuple[tuple[str, ...], ...] = (
     ("permissions.addressReload",),
+    ("htable.reload", "provider"),
+    ("htable.reload", "provider_secret"),
     ("drouting.reload",),
     ("htable.reload", "route_group"),
 )
+_ACCOUNTS: tuple[tuple[str, ...], ...] = (("htable.reload", "realm"), ("htable.reload", "trunk"))
 
 
 class KamailioUnavailable(Unavailable):
@@ -55,8 +59,8 @@ class KamailioRpc:
         self._attempts = attempts
         self._ids = itertools.count(1)
         self._session: aiohttp.ClientSession | None = None
-        self._running: asyncio.Task[None] | None = None
-        self._waiting: asyncio.Task[None] | None = None
+        self._routes = _Reload(self._insist, _ROUTES)
+        self._accounts = _Reload(self._insist, _ACCOUNTS)
 
     async def call(self, method: str, *params: str | int) -> Any:
         """Run one RPC method and return its result.
@@ -80,22 +84,34 @@ class KamailioRpc:
                 found[name.removeprefix("edge_")] = int(value)
         return found
 
+    async def table(self, name: str) -> dict[str, str | int]:
+        """What is in one of its hash tables now."""
+        found: dict[str, str | int] = {}
+        slots = await self.call("htable.dump", name)
+        for slot in slots if isinstance(slots, list) else ():
+            for item in slot.get("slot", ()):
+                found[str(item["name"])] = item["value"]
+        return found
+
     async def reload_routes(self) -> None:
         """Have Kamailio read addresses, gateways and routes again, and return when what is committed now is in force.
 
         Calls at the same time share one reload, those during a reload the next one. What Kamailio refuses or
         does not answer is tried again for some seconds; then ``Unavailable`` is raised.
         """
-        if self._waiting is None:
-            self._waiting = asyncio.create_task(self._reload_after(self._running))
-        await asyncio.shield(self._waiting)
+        await self._routes.run()
+
+    async def reload_accounts(self) -> None:
+        """Have Kamailio read digest realms and the addresses of trunks again, as ``reload_routes`` does.
+
+        Users and their secrets it reads with each request.
+        """
+        await self._accounts.run()
 
     async def close(self) -> None:
         """End a reload that is under way and close the connection."""
-        tasks = [task for task in (self._waiting, self._running) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._routes.close()
+        await self._accounts.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -127,17 +143,6 @@ class KamailioRpc:
             raise KamailioRefused(f"Kamailio refused {method}: {message}")
         return answer.get("result")
 
-    async def _reload_after(self, previous: asyncio.Task[None] | None) -> None:
-        if previous is not None:
-            await asyncio.wait([previous])
-        self._running, self._waiting = self._waiting, None
-        try:
-            for reload in _RELOADS:
-                await self._insist(*reload)
-        finally:
-            self._running = None
-        log.info("kamailio_reloaded")
-
     async def _insist(self, method: str, *params: str) -> None:
         for attempt in itertools.count(1):
             try:
@@ -159,3 +164,35 @@ class KamailioRpc:
             connector = aiohttp.TCPConnector(force_close=True, limit=4)
             self._session = aiohttp.ClientSession(timeout=self._timeout, connector=connector)
         return self._session
+
+
+class _Reload:
+    """Some tables of Kamailio that are read again together, however many ask for it at the same time."""
+
+    def __init__(self, insist: Callable[..., Awaitable[None]], methods: Sequence[tuple[str, ...]]) -> None:
+        self._insist = insist
+        self._methods = methods
+        self._running: asyncio.Task[None] | None = None
+        self._waiting: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        if self._waiting is None:
+            self._waiting = asyncio.create_task(self._after(self._running))
+        await asyncio.shield(self._waiting)
+
+    async def close(self) -> None:
+        tasks = [task for task in (self._waiting, self._running) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _after(self, previous: asyncio.Task[None] | None) -> None:
+        if previous is not None:
+            await asyncio.wait([previous])
+        self._running, self._waiting = self._waiting, None
+        try:
+            for method in self._methods:
+                await self._insist(*method)
+        finally:
+            self._running = None
+        log.info("kamailio_reloaded", tables=[method[-1] for method in self._methods])

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 from uuid import UUID
 
-from ringline.errors import InvalidArgument
+import phonenumbers
 
-Transport = Literal["udp", "tcp"]
+from ringline.errors import InvalidArgument
+from ringline.sip import codecs
+
+Transport = Literal["udp", "tcp", "tls"]
+TRANSPORTS: tuple[Transport, ...] = get_args(Transport)
 
 #: Owner of the routes that serve every customer (VoIPBIN's "default for all").
 DEFAULT_CUSTOMER_ID = UUID("00000000-0000-0000-0000-000000000001")
@@ -24,23 +29,44 @@ _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$)({_LABEL}\.)*{_LABEL}")
 _DIGITS = re.compile(r"[0-9A-Za-z*#+._-]{0,32}")
 _TARGET = re.compile(r"all|\+[1-9][0-9]{0,14}")
+_COUNTRY = re.compile(r"[A-Za-z]{2}")
+# They stand in a quoted string of a header (RFC 3261 section 22.4), in a URI, and before and after colons in HA1.
+_USERNAME = re.compile(r"[A-Za-z0-9+*#._@!~$&=-]{0,64}")
+_REALM = re.compile(r"[A-Za-z0-9 ._:@/+-]{0,128}")
+_PASSWORD = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{0,128}")
+_CONTACT = re.compile(r"[A-Za-z0-9+*#._-]{0,64}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!%*_+`'~-]{1,64}")
 _HEADER_VALUE = re.compile(r"[^\x00-\x1f\x7f(),]{1,256}")
 # Headers that say who calls and where a message goes are the platform's own (VoIPBIN's list, and SIP's).
 _RESERVED_HEADERS = frozenset(
     {
+        "allow",
+        "authorization",
         "call-id",
         "contact",
+        "content-encoding",
         "content-length",
         "content-type",
         "cseq",
+        "expires",
         "from",
         "max-forwards",
+        "mime-version",
+        "min-se",
         "p-asserted-identity",
+        "path",
         "privacy",
+        "proxy-authorization",
+        "proxy-require",
+        "rack",
         "record-route",
+        "refer-to",
         "remote-party-id",
+        "replaces",
+        "require",
         "route",
+        "session-expires",
+        "supported",
         "to",
         "via",
     }
@@ -87,7 +113,10 @@ class ProviderFields:
     """What an administrator says of a provider. Raises ``InvalidArgument`` when it cannot work.
 
     ``port`` 0 asks DNS (RFC 3263). ``tech_prefix`` and ``tech_postfix`` surround the number in the request URI.
-    ``sources`` are the addresses that may send calls to us; empty means outbound only.
+    ``sources`` are the addresses that may send calls to us; empty means outbound only. ``codecs`` are those it is
+    offered (``PCMU,PCMA``), empty means all. ``username`` answers its digest challenges (RFC 3261 section 22):
+    with ``ha1``, or with ``password`` where its ``realm`` is not known beforehand. With ``registration`` we register
+    there, for ``registration_expires`` seconds, with ``registration_contact`` as the Contact's user (empty: the id).
     """
 
     name: str
@@ -100,11 +129,19 @@ class ProviderFields:
     tech_headers: Mapping[str, str] = field(default_factory=dict)
     codecs: str = ""
     sources: tuple[Source, ...] = ()
+    username: str = ""
+    realm: str = ""
+    password: str = field(default="", repr=False)
+    ha1: str = field(default="", repr=False)
+    registration: bool = False
+    registration_contact: str = ""
+    registration_expires: int = 3600
+    health_check: bool = True
 
     def __post_init__(self) -> None:
         _length("name", self.name, 1, 255)
         _length("detail", self.detail, 0, 1024)
-        _length("codecs", self.codecs, 0, 255)
+        _check_codecs(self.codecs)
         if not _is_host(self.hostname):
             raise InvalidArgument(
                 f"hostname: {self.hostname[:80]!r} is neither a host name nor an IP address"
@@ -112,14 +149,42 @@ class ProviderFields:
             )
         if not 0 <= self.port <= 65535:
             raise InvalidArgument(f"port: {self.port} is not a port; 0 to 65535, 0 asks DNS for it")
-        if self.transport not in ("udp", "tcp"):
-            raise InvalidArgument(f"transport: {self.transport!r} is not supported; udp or tcp")
+        if self.transport not in TRANSPORTS:
+            raise InvalidArgument(f"transport: {self.transport!r} is not supported; udp, tcp or tls")
         for label, value in (("tech_prefix", self.tech_prefix), ("tech_postfix", self.tech_postfix)):
             if not _DIGITS.fullmatch(value):
                 raise InvalidArgument(f"{label}: {value[:40]!r} may hold up to 32 of 0-9 A-Z a-z * # + . _ -")
         _check_headers(self.tech_headers)
         if len(self.sources) > MAX_SOURCES:
             raise InvalidArgument(f"addresses: {len(self.sources)} are too many; at most {MAX_SOURCES}")
+        self._check_credentials()
+
+    def _check_credentials(self) -> None:
+        if not _USERNAME.fullmatch(self.username):
+            raise InvalidArgument("username: up to 64 of 0-9 A-Z a-z + * # . _ @ ! ~ $ & = - are allowed")
+        if not _REALM.fullmatch(self.realm):
+            raise InvalidArgument("realm: up to 128 of 0-9 A-Z a-z . _ : @ / + - and spaces are allowed")
+        if not _PASSWORD.fullmatch(self.password):
+            raise InvalidArgument(
+                "password: up to 128 printable ASCII characters without spaces, quotes and backslashes are allowed"
+            )
+        if bool(self.username) != bool(self.password or self.ha1):
+            label = "password" if self.username else "username"
+            raise InvalidArgument(f"{label}: username and password belong together; one of them is missing")
+        if self.registration and not self.username:
+            raise InvalidArgument("username: registering needs username and password")
+        if not _CONTACT.fullmatch(self.registration_contact):
+            raise InvalidArgument("registration_contact: up to 64 of 0-9 A-Z a-z + * # . _ - are allowed")
+        if not 60 <= self.registration_expires <= 86_400:
+            raise InvalidArgument(
+                f"registration_expires: {self.registration_expires} is out of range; 60 to 86400 seconds"
+            )
+
+    def sealed(self) -> ProviderFields:
+        """The same without the password where its realm is known: HA1 (RFC 2617) is enough then."""
+        if not self.password or not self.realm:
+            return self
+        return replace(self, ha1=ha1(self.username, self.realm, self.password), password="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +195,7 @@ class Provider(ProviderFields):
     key: int
     tm_create: datetime
     tm_update: datetime | None = None
+    tm_delete: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +220,7 @@ class RouteFields:
                 f"priority: {self.priority} is out of range; 0 to 1000000, lower is tried first"
             )
         if not _TARGET.fullmatch(self.target):
-            raise InvalidArgument(f"target: {self.target[:40]!r} is neither 'all' nor like '+82'")
+            raise InvalidArgument(f"target: {self.target[:40]!r} is neither 'all' nor like '+82' or 'de'")
         if self.target.startswith("+899"):
             raise InvalidArgument("target: +899 numbers are internal, no provider reaches them")
 
@@ -166,6 +232,27 @@ class Route(RouteFields):
     id: UUID
     tm_create: datetime
     tm_update: datetime | None = None
+    tm_delete: datetime | None = None
+
+
+def ha1(username: str, realm: str, password: str) -> str:
+    """H(A1) of digest authentication with MD5 (RFC 2617 section 3.2.2.2), which is what SIP carriers ask for."""
+    return hashlib.md5(f"{username}:{realm}:{password}".encode(), usedforsecurity=False).hexdigest()
+
+
+def target_of(text: str) -> str:
+    """A route's target as it is stored: a country (``de``, ISO 3166) becomes its calling code (``+49``)."""
+    if not _COUNTRY.fullmatch(text):
+        return text
+    code = phonenumbers.country_code_for_region(text.upper())
+    if code == 0:
+        raise InvalidArgument(f"target: {text!r} is no country of ISO 3166; 'de', '+49' or 'all'")
+    return f"+{code}"
+
+
+def _check_codecs(text: str) -> None:
+    if wrong := codecs.problem(text):
+        raise InvalidArgument(f"codecs: {wrong}")
 
 
 def _length(label: str, value: str, least: int, most: int) -> None:
@@ -191,7 +278,8 @@ def _check_headers(headers: Mapping[str, str]) -> None:
                 f"tech_headers: {name[:64]!r} is no header name, or its value is empty, longer than 256"
                 " characters or holds a control character, a parenthesis or a comma"
             )
-        if name.lower() in _RESERVED_HEADERS or name.lower().startswith("x-ringline-"):
+        # One letter is a name in its compact form (RFC 3261 section 7.3.3).
+        if len(name) == 1 or name.lower() in _RESERVED_HEADERS or name.lower().startswith("x-ringline-"):
             raise InvalidArgument(f"tech_headers: {name!r} is set by the platform itself")
 
 

@@ -32,7 +32,22 @@ providers = sa.Table(
     types.text_column("tech_postfix"),
     sa.Column("tech_headers", types.Json, nullable=False, server_default=sa.text("'{}'::jsonb")),
     types.text_column("codecs"),
+    types.text_column("username"),
+    types.text_column("realm"),
+    # One of the two: the password is kept only where the realm is not known, and Kamailio makes HA1 of it.
+    types.text_column("password"),
+    types.text_column("ha1"),
+    sa.Column("registration", sa.Boolean, nullable=False, server_default=sa.false()),
+    types.text_column("registration_contact"),
+    sa.Column("registration_expires", sa.Integer, nullable=False, server_default=sa.text("3600")),
+    sa.Column("health_check", sa.Boolean, nullable=False, server_default=sa.true()),
     *types.tm_columns(),
+    sa.Index(
+        "uq_providers_registration_contact",
+        "registration_contact",
+        unique=True,
+        postgresql_where=sa.text("tm_delete IS NULL AND registration AND registration_contact <> ''"),
+    ),
 )
 
 # One row per address, so that two providers cannot claim the same one: Kamailio would take either.
@@ -110,6 +125,14 @@ async def delete_provider(connection: AsyncConnection, provider_id: UUID, now: d
 
 async def select_providers(connection: AsyncConnection, provider_id: UUID | None = None) -> list[Provider]:
     """Live providers in order of creation, or the one that is named."""
+    statement = providers_statement().order_by(providers.c.tm_create, providers.c.id)
+    if provider_id is not None:
+        statement = statement.where(providers.c.id == provider_id)
+    return [provider_of(row) for row in await connection.execute(statement)]
+
+
+def providers_statement() -> sa.Select[Any]:
+    """Rows of live providers for ``provider_of``."""
     sources = (
         sa.select(
             provider_addresses.c.provider_id,
@@ -120,15 +143,11 @@ async def select_providers(connection: AsyncConnection, provider_id: UUID | None
         .group_by(provider_addresses.c.provider_id)
         .subquery()
     )
-    statement = (
+    return (
         sa.select(providers, sources.c.sources)
         .outerjoin(sources, sources.c.provider_id == providers.c.id)
         .where(_live_provider)
-        .order_by(providers.c.tm_create, providers.c.id)
     )
-    if provider_id is not None:
-        statement = statement.where(providers.c.id == provider_id)
-    return [_provider(row) for row in await connection.execute(statement)]
 
 
 async def insert_route(
@@ -153,12 +172,23 @@ async def update_route(
     return bool(changed.rowcount)
 
 
+async def select_route(connection: AsyncConnection, route_id: UUID) -> Route | None:
+    """A live route."""
+    row = (await connection.execute(routes_statement().where(routes.c.id == route_id))).first()
+    return None if row is None else route_of(row)
+
+
 async def delete_route(connection: AsyncConnection, route_id: UUID, now: datetime) -> bool:
     """Mark a route as deleted; whether there was one."""
     changed = await connection.execute(
         routes.update().where(routes.c.id == route_id, _live_route).values(tm_update=now, tm_delete=now)
     )
     return bool(changed.rowcount)
+
+
+def routes_statement() -> sa.Select[Any]:
+    """Rows of live routes for ``route_of``."""
+    return sa.select(routes).where(_live_route)
 
 
 async def select_routes(connection: AsyncConnection, *, provider_id: UUID | None = None) -> list[Route]:
@@ -170,7 +200,13 @@ async def select_routes(connection: AsyncConnection, *, provider_id: UUID | None
     )
     if provider_id is not None:
         statement = statement.where(routes.c.provider_id == provider_id)
-    return [_route(row) for row in await connection.execute(statement)]
+    return [route_of(row) for row in await connection.execute(statement)]
+
+
+async def select_registrations(connection: AsyncConnection) -> list[dict[str, Any]]:
+    """The registrations that Kamailio shall keep up, as it reads them."""
+    found = await connection.execute(sa.text("SELECT * FROM kamailio.uacreg ORDER BY id"))
+    return [dict(row) for row in found.mappings()]
 
 
 def _provider_values(fields: ProviderFields) -> dict[str, Any]:
@@ -184,6 +220,14 @@ def _provider_values(fields: ProviderFields) -> dict[str, Any]:
         "tech_postfix": fields.tech_postfix,
         "tech_headers": dict(fields.tech_headers),
         "codecs": fields.codecs,
+        "username": fields.username,
+        "realm": fields.realm,
+        "password": fields.password,
+        "ha1": fields.ha1,
+        "registration": fields.registration,
+        "registration_contact": fields.registration_contact,
+        "registration_expires": fields.registration_expires,
+        "health_check": fields.health_check,
     }
 
 
@@ -213,7 +257,8 @@ async def _delete_sources(connection: AsyncConnection, provider_id: UUID) -> Non
     )
 
 
-def _provider(row: sa.Row[Any]) -> Provider:
+def provider_of(row: sa.Row[Any]) -> Provider:
+    """The provider of a row of ``providers_statement``."""
     return Provider(
         id=row.id,
         key=row.key,
@@ -234,6 +279,14 @@ _PROVIDER_COLUMNS = (
     "tech_postfix",
     "tech_headers",
     "codecs",
+    "username",
+    "realm",
+    "password",
+    "ha1",
+    "registration",
+    "registration_contact",
+    "registration_expires",
+    "health_check",
 )
 
 
@@ -242,7 +295,8 @@ def _source(text: str) -> Source:
     return Source(Source.parse(network).network, int(port))
 
 
-def _route(row: sa.Row[Any]) -> Route:
+def route_of(row: sa.Row[Any]) -> Route:
+    """The route of a row of ``routes_statement``."""
     return Route(
         id=row.id,
         customer_id=row.customer_id,

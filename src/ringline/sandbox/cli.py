@@ -1,4 +1,4 @@
-"""``ringline sandbox``: calls from the simulated telephone network."""
+"""``ringline sandbox``: calls and texts from the simulated telephone network, and the texts that reached it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from ringline import settings
 
-app = typer.Typer(help="The simulated telephone network (the sandbox carrier).", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 _MEANING = {
     400: "the carrier's request was not understood",
@@ -62,6 +62,60 @@ def dial(
     raise typer.Exit(0 if answered else 1)
 
 
+@app.command()
+def text(
+    from_number: Annotated[str, typer.Option("--from", help="The handset's number, such as +15557654321.")],
+    to_number: Annotated[str, typer.Option("--to", help="The provisioned number to text.")],
+    words: Annotated[str, typer.Argument(metavar="TEXT", help="What to say.")] = "",
+    media: Annotated[list[str] | None, typer.Option(help="URL of a picture or the like; repeatable.")] = None,
+) -> None:
+    """Text a provisioned number as somebody with a handset would.
+
+    Exit status 0 once the text is on its way, 1 with the reason otherwise.
+    """
+    body = {"from": from_number, "to": to_number, "text": words, "media": media or []}
+    sent = _ask("POST", "/handset/texts", json=body)
+    parts = f"{sent['parts']} part" + ("" if sent["parts"] == 1 else "s")
+    typer.echo(f"sent ({sent['id']}, {parts})")
+
+
+@app.command()
+def texts(
+    of: Annotated[str, typer.Option(help="Only those that this handset got.")] = "",
+) -> None:
+    """List what the simulated handsets got, oldest first (the last hundred)."""
+    found = _ask("GET", "/handset/texts", params={"of": of} if of else {})["texts"]
+    for one in found:
+        words = "".join(letter if letter.isprintable() else " " for letter in one["text"])
+        line = f"{one['tm']}  {one['from']} -> {one['to']}  {one['status']}  {words}"
+        typer.echo(" ".join([line, *one["media"]]))
+    if not found:
+        typer.echo("no texts yet", err=True)
+
+
+def _ask(method: str, path: str, **kwargs: Any) -> dict[str, Any]:
+    """One exchange with the carrier. Ends the command where it is refused or nobody answers."""
+    url = settings.load().carrier_control_url
+
+    async def exchange() -> dict[str, Any]:
+        timeout = aiohttp.ClientTimeout(total=10, connect=5)
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.request(method, f"{url.rstrip('/')}{path}", **kwargs) as response,
+        ):
+            if response.status >= 300:
+                typer.echo(_refusal(await response.text()), err=True)
+                raise typer.Exit(1)
+            answer: dict[str, Any] = await response.json()
+            return answer
+
+    try:
+        return asyncio.run(exchange())
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        typer.echo(f"the sandbox carrier does not answer at {url}: {error or type(error).__name__}", err=True)
+        raise typer.Exit(1) from None
+
+
 async def _dial(url: str, body: dict[str, Any], seconds: float) -> bool:
     timeout = aiohttp.ClientTimeout(total=max(0.0, seconds) + 120, connect=5)
     async with (
@@ -82,7 +136,8 @@ async def _dial(url: str, body: dict[str, Any], seconds: float) -> bool:
 
 def _refusal(text: str) -> str:
     try:
-        return f"refused: {json.loads(text)['error']}"
+        error = json.loads(text)["error"]
+        return f"refused: {error['message'] if isinstance(error, dict) else error}"
     except (ValueError, KeyError, TypeError):
         return f"refused: {text[:200]}"
 

@@ -6,12 +6,12 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class CarrierSettings(BaseSettings):
-    """Settings with the prefix ``RINGLINE_CARRIER_``, and the three it shares with the other processes."""
+    """Settings with the prefix ``RINGLINE_CARRIER_``, and those it shares with the other processes."""
 
     model_config = SettingsConfigDict(env_prefix="RINGLINE_CARRIER_", extra="ignore", populate_by_name=True)
 
@@ -32,12 +32,24 @@ class CarrierSettings(BaseSettings):
     silence: bool = True
     max_dials: int = Field(default=50, ge=1)
 
+    # numbers ordered of it: seconds until they are confirmed, and until those are that take long
+    order_seconds: float = Field(default=2.0, ge=0, le=86_400)
+    order_slow_seconds: float = Field(default=60.0, ge=0, le=86_400)
+
     kamailio_host: IPv4Address = Field(
         default=IPv4Address("127.0.0.1"),
         validation_alias=AliasChoices("kamailio_host", "RINGLINE_KAMAILIO_HOST"),
     )
     kamailio_port: int = Field(
         default=5060, ge=1, le=65535, validation_alias=AliasChoices("kamailio_port", "RINGLINE_KAMAILIO_PORT")
+    )
+    # whose vendor it is: webhooks go to <api_url>/hooks/sandbox, and without a secret nowhere
+    api_url: str = Field(
+        default="http://127.0.0.1:8080", validation_alias=AliasChoices("api_url", "RINGLINE_API_URL")
+    )
+    sandbox_hook_secret: SecretStr = Field(
+        default=SecretStr(""),
+        validation_alias=AliasChoices("sandbox_hook_secret", "RINGLINE_SANDBOX_HOOK_SECRET"),
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", validation_alias=AliasChoices("log_level", "RINGLINE_LOG_LEVEL")
@@ -69,3 +81,8 @@ class CarrierSettings(BaseSettings):
     def journal(self) -> Path:
         """The file with a line for each call."""
         return self.dir / "calls.jsonl"
+
+    @property
+    def messages(self) -> Path:
+        """The file with a line for each text."""
+        return self.dir / "messages.jsonl"

@@ -1,4 +1,4 @@
-"""The carrier's control interface over HTTP on loopback: its health, and calls from it."""
+"""The carrier's control interface over HTTP on loopback: health, calls from it, and the API of ``vendor``."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from pydantic import ValidationError
 
 from ringline.sandbox.carrier import Carrier
 from ringline.sandbox.dial import DialRequest
+from ringline.sandbox.vendor import VendorApi
 
 log = structlog.get_logger(__name__)
 
-MAX_BODY = 16 * 1024
+MAX_BODY = 64 * 1024
 
 
 class Control:
-    """Two routes: ``GET /healthz`` and ``POST /dial``, which answers with one JSON line per step of the call."""
+    """``GET /healthz``; ``POST /dial``, which answers with a JSON line per step of the call; the vendor's routes."""
 
     def __init__(self, carrier: Carrier) -> None:
         self._carrier = carrier
+        self._vendor = VendorApi(carrier.settings)
         self._runner: web.AppRunner | None = None
         self._dials: set[asyncio.Task[Any]] = set()
 
@@ -31,11 +33,13 @@ class Control:
         app = web.Application(client_max_size=MAX_BODY)
         app.router.add_get("/healthz", self._health)
         app.router.add_post("/dial", self._dial)
+        app.router.add_routes(self._vendor.routes())
         return app
 
     async def start(self) -> None:
-        """Listen; ``OSError`` where the port is taken."""
+        """Listen; ``OSError`` where the port is taken or the vendor's state cannot be kept."""
         settings = self._carrier.settings
+        await self._vendor.start()
         self._runner = web.AppRunner(
             self.application(),
             access_log=None,
@@ -52,6 +56,7 @@ class Control:
             task.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
+        await self._vendor.close()
 
     async def _health(self, _: web.Request) -> web.Response:
         carrier = self._carrier

@@ -22,6 +22,7 @@ class Cause(IntEnum):
     SUBSCRIBER_ABSENT = 20
     CALL_REJECTED = 21
     NUMBER_CHANGED = 22
+    REJECTED_BY_FEATURE = 24
     ANSWERED_ELSEWHERE = 26
     DESTINATION_OUT_OF_ORDER = 27
     INVALID_NUMBER_FORMAT = 28
@@ -35,6 +36,24 @@ class Cause(IntEnum):
     INTERWORKING = 127
     CALL_DURATION_TIMEOUT = 1001
     CALL_AMD = 1002
+
+
+_RELAYED_AS = {
+    # Asterisk has no cause of its own for 603 and answers with it where it knows no better: 24 is a rejection, too
+    603: Cause.REJECTED_BY_FEATURE,
+    # it would answer 603 to what 504 became (102), and 500 to 607
+    504: Cause.NORMAL_CIRCUIT_CONGESTION,
+    607: Cause.CALL_REJECTED,
+    608: Cause.CALL_REJECTED,
+}
+
+
+def relayed(cause: int, sip_code: int) -> int:
+    """The cause to end a caller's unanswered leg with, so that Asterisk answers it as the far side did."""
+    if cause == Cause.SWITCH_CONGESTION:
+        # from us it means that a balance is used up; the same SIP code comes of this one
+        cause = Cause.NORMAL_CIRCUIT_CONGESTION
+    return int(_RELAYED_AS.get(sip_code, cause))
 
 
 def known(code: int) -> int:

@@ -14,6 +14,8 @@ from ringline.errors import InvalidArgument
 
 VIRTUAL_PREFIX = "+899"
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
+_SEPARATORS = re.compile(r"[-.()]")
+"""What RFC 3966 lets stand between digits."""
 _VIRTUAL = re.compile(r"\+899[0-9]{9}", re.ASCII)
 
 
@@ -38,6 +40,49 @@ def country(number: str) -> str:
         return ""
     region = phonenumbers.region_code_for_number(parsed)
     return region if region and region != "001" else ""
+
+
+@lru_cache(maxsize=4096)
+def home_country(number: str) -> str:
+    """As ``country``; for a number of no country's own plan the main country of its calling code (``+1``: ``US``)."""
+    if found := country(number):
+        return found
+    try:
+        code = phonenumbers.parse(number, None).country_code
+    except phonenumbers.NumberParseException:
+        return ""
+    region = phonenumbers.region_code_for_country_code(code or 0)
+    return "" if region in ("001", "ZZ") else region
+
+
+def is_country(code: str) -> bool:
+    """Whether the text is the ISO 3166 alpha-2 code of a country that has telephone numbers, in capital letters."""
+    return code in phonenumbers.SUPPORTED_REGIONS
+
+
+def is_national(number: str, dialled: str) -> bool:
+    """Whether ``dialled`` is the E.164 number without its country, with or without the trunk prefix of there."""
+    try:
+        parsed = phonenumbers.parse(number, None)
+    except phonenumbers.NumberParseException:
+        return False
+    national = phonenumbers.national_significant_number(parsed)
+    if dialled == national:
+        return True
+    region = country(number)
+    trunk = phonenumbers.ndd_prefix_for_region(region, True) if region else None
+    return bool(trunk) and dialled == f"{trunk}{national}"
+
+
+def from_network(text: str) -> str:
+    """A caller's number as carriers write it (``0049...``, ``+49-30-...``) in E.164, where that is certain.
+
+    A number without ``+`` or ``00`` may be of any country: it is left alone.
+    """
+    plain = _SEPARATORS.sub("", text)
+    if plain.startswith("00"):
+        plain = f"+{plain[2:]}"
+    return plain if is_e164(plain) else text
 
 
 def guess(text: str, region: str = "US") -> str | None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 _NAME_ADDR = re.compile(r'^\s*(?:"((?:[^"\\]|\\.)*)"|([^<"]*?))\s*<([^<>]+)>')
-_URI = re.compile(r"^(sips?|tel):(?:([^@;?]*)@)?([^;?]*)", re.IGNORECASE)
+_URI = re.compile(r"^(sips?|tel):(?:([^@?]*)@)?([^;?]*)", re.IGNORECASE)
 _HIDING = frozenset({"id", "user", "header", "critical"})
 _MAX_HEADER = 2048
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_NUMBER = re.compile(r"[0-9A-Za-z+*#._-]{1,64}", re.ASCII)
+_NUMBER = re.compile(r"[0-9A-Za-z+*#._()-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,12 @@ def parse_party(header: str) -> Party | None:
         return None
     scheme, user, host = found[1].lower(), found[2], found[3]
     if scheme == "tel":
-        return Party(display=_clean(display), user=_clean(unquote(host)), host="", uri=_clean(uri))
+        number = uri[len("tel:") :].partition(";")[0]
+        return Party(display=_clean(display), user=_clean(unquote(number)), host="", uri=_clean(uri))
+    # a number's own parameters (RFC 3966: ";npdi", ";phone-context=...") and a password are no part of it
+    user = (user or "").partition(";")[0].partition(":")[0]
     return Party(
-        display=_clean(display), user=_clean(unquote(user or "")), host=_clean(host.strip()), uri=_clean(uri)
+        display=_clean(display), user=_clean(unquote(user)), host=_clean(host.strip()), uri=_clean(uri)
     )
 
 

@@ -7,6 +7,7 @@ JSON apart by the table's own types (``jsonb_populate_recordset``).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -20,6 +21,11 @@ def insert(table: sa.Table, columns: Iterable[str]) -> sa.TextClause:
     return _statement(
         f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {_rows(table)}"  # noqa: S608 - names of our own
     )
+
+
+def insert_new(table: sa.Table, columns: Iterable[str]) -> sa.TextClause:
+    """Insert rows that hold exactly ``columns``; where the id is there already the row stays as it is."""
+    return _statement(f"{insert(table, columns).text} ON CONFLICT (id) DO NOTHING")
 
 
 def upsert(
@@ -49,13 +55,27 @@ def update(table: sa.Table, columns: Iterable[str]) -> sa.TextClause:
     )
 
 
-def together(*statements: sa.TextClause) -> sa.TextClause:
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The end of a statement of ``together``: what is more than one step. ``:rows0`` in it are its rows.
+
+    ``parts`` are named queries (``name AS (...)``) that may change tables, ``select`` is what is asked at the end.
+    """
+
+    parts: str
+    select: str
+
+
+def together(*statements: sa.TextClause, last: Last | None = None) -> sa.TextClause:
     """One statement out of several that touch different rows: one round trip, and all of them or none."""
-    parts = ", ".join(
+    parts = [
         f"part{index} AS ({statement.text.replace(':rows0', f':rows{index}')})"
         for index, statement in enumerate(statements)
-    )
-    return _statement(f"WITH {parts} SELECT 1", len(statements))
+    ]
+    if last is None:
+        return _statement(f"WITH {', '.join(parts)} SELECT 1", len(statements))
+    parts.append(last.parts.replace(":rows0", f":rows{len(statements)}"))
+    return _statement(f"WITH {', '.join(parts)} {last.select}", len(statements) + 1)
 
 
 async def run(

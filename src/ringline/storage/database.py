@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,10 +12,13 @@ from sqlalchemy import event, exc, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ringline.errors import Unavailable
+from ringline.storage import acting, tenancy
+from ringline.storage.home import SETTING
+from ringline.storage.listener import Following, Listener
 
 # SQLSTATE: query_canceled (statement_timeout), idle_in_transaction, lock_not_available, too_many_connections,
-# and the class 57P that a server sends while it goes down or comes up.
-_TRANSIENT_STATES = ("57014", "25P03", "55P03", "53300", "57P")
+# the class 57P that a server sends while it goes down or comes up, and 08: the connection broke.
+_TRANSIENT_STATES = ("08", "57014", "25P03", "55P03", "53300", "57P")
 
 
 class DatabaseUnavailable(Unavailable):
@@ -41,8 +44,15 @@ class Database:
         statement_timeout: float = 5.0,
         connect_timeout: float = 3.0,
         application_name: str = "ringline",
+        home: str = "",
+        refuse_unbound: bool = True,
     ) -> None:
+        """``home``: the Asterisk that this process drives, where there are several (``storage.home``).
+
+        ``refuse_unbound``: whether statements that forgot the customer of their request raise (``storage.tenancy``).
+        """
         self.url = url
+        self.home = home
         self.engine: AsyncEngine = create_async_engine(
             url,
             pool_size=pool_size,
@@ -60,16 +70,22 @@ class Database:
                     "statement_timeout": str(int(statement_timeout * 1000)),
                     "idle_in_transaction_session_timeout": "30000",
                     "timezone": "UTC",
+                    SETTING: home,
                 },
             },
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
+        tenancy.watch(self.engine.sync_engine, refuse=refuse_unbound)
+        self.listener = Listener(url)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that is committed at the end of the block."""
+        """A transaction that is committed at the end of the block, in the name of whoever acts here (``acting``)."""
         with _translated():
             async with self.engine.begin() as connection:
+                if (named := acting.current()) is not None:
+                    named.used = True
+                    await connection.execute(acting.NAME, {"actor": named.actor})
                 yield connection
 
     @asynccontextmanager
@@ -87,6 +103,13 @@ class Database:
                 await connection.execute(text("SELECT 1"))
         except TimeoutError as late:
             raise DatabaseUnavailable(f"PostgreSQL gave no answer within {timeout:g} s") from late
+
+    async def follow(
+        self, channel: str, deliver: Callable[[str], None], catch_up: Callable[[], Awaitable[None]]
+    ) -> Following:
+        """Hear what is said on a channel (``Listener.follow``). Raises ``DatabaseUnavailable``."""
+        with _translated():
+            return await self.listener.follow(channel, deliver, catch_up)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
 import structlog
 from sqlalchemy import Table, select
 
+from ringline.storage import tenancy
 from ringline.storage.database import Database, DatabaseUnavailable
-from ringline.storage.listener import Listener
+from ringline.storage.listener import Following
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +29,7 @@ E = TypeVar("E", bound=Entry)
 
 _REFRESH_RETRY = 1.0
 _BATCH = 500
+_PIECE = 2000
 
 
 class Mirror(Generic[E]):
@@ -44,9 +46,13 @@ class Mirror(Generic[E]):
         table: Table,
         build: Callable[[Any], E],
         key: Callable[[E], Hashable] | None = None,
+        columns: Sequence[str] = (),
     ) -> None:
+        """``columns`` are those that ``build`` needs, in its order; all when none are given."""
         self._database = database
         self._table = table
+        wanted = [table.c[name] for name in columns] if columns else [*table.c]
+        self._live = select(*wanted).where(table.c.tm_delete.is_(None))
         self._build = build
         self._key = key or (lambda entry: entry.id)
         self._rows: dict[UUID, E] = {}
@@ -57,18 +63,20 @@ class Mirror(Generic[E]):
         """Called after rows changed or may have changed. They must not block."""
         # One read at a time: an older answer must not be put over a newer one.
         self._reading = asyncio.Lock()
-        self._listener = Listener(
-            database.url, {f"ringline_{table.name}": self._notified}, on_connect=self.reload
-        )
+        self._listener = database.listener
+        self._following: Following | None = None
 
     async def start(self) -> None:
-        """Read all rows once (raises ``DatabaseUnavailable``), then follow changes."""
+        """Follow changes, and read all rows once. Raises ``DatabaseUnavailable``."""
+        self._following = await self._database.follow(
+            f"ringline_{self._table.name}", self._notified, self.reload
+        )
         await self.reload()
-        await self._listener.start()
 
     async def close(self) -> None:
         """Stop following; what is known stays readable."""
-        await self._listener.close()
+        if self._following is not None:
+            await self._listener.leave(self._following)
         if self._refresher is not None:
             self._refresher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -87,18 +95,43 @@ class Mirror(Generic[E]):
         return self._rows.values()
 
     async def reload(self) -> None:
-        """Read everything again."""
-        self._changed.clear()
-        live = select(self._table).where(self._table.c.tm_delete.is_(None))
-        async with self._reading:
-            async with self._database.connect() as connection:
-                rows = (await connection.execute(live)).all()
-            fresh = {entry.id: entry for entry in map(self._build, rows)}
-            for gone in self._rows.keys() - fresh.keys():
-                self._drop(gone)
-            for entry in fresh.values():
-                self._put(entry)
+        """Read everything again, and tell the watchers."""
+        await self._read_all()
         self._tell()
+
+    async def look(self) -> None:
+        """Read everything again, and tell the watchers where anything had changed."""
+        if await self._read_all():
+            self._tell()
+
+    async def _read_all(self) -> bool:
+        self._changed.clear()
+        with tenancy.across():
+            return await self._read_pieces()
+
+    async def _read_pieces(self) -> bool:
+        async with self._reading:
+            unseen = set(self._rows)
+            changed = False
+            async with self._database.connect() as connection:
+                # piece by piece: a large table does not hold the event loop up
+                piece = self._live.order_by(self._table.c.id).limit(_PIECE)
+                last: UUID | None = None
+                while True:
+                    following = piece if last is None else piece.where(self._table.c.id > last)
+                    rows = (await connection.execute(following)).all()
+                    for entry in map(self._build, rows):
+                        unseen.discard(entry.id)
+                        if self._rows.get(entry.id) != entry:
+                            self._put(entry)
+                            changed = True
+                        last = entry.id
+                    if len(rows) < _PIECE:
+                        break
+            # what was made or deleted meanwhile is told, and read when this is over
+            for gone in unseen:
+                self._drop(gone)
+        return changed or bool(unseen)
 
     async def refresh(self, row_id: UUID) -> None:
         """Read one row again: for the process that has just written it and wants to see it at once.
@@ -107,7 +140,8 @@ class Mirror(Generic[E]):
         the reconnect.
         """
         try:
-            await self._read([row_id])
+            with tenancy.across():
+                await self._read([row_id])
         except DatabaseUnavailable as error:
             log.warning("mirror_refresh_failed", table=self._table.name, error=error.message)
 
@@ -127,7 +161,7 @@ class Mirror(Generic[E]):
                 await asyncio.sleep(_REFRESH_RETRY)
 
     async def _read(self, ids: list[UUID]) -> None:
-        live = select(self._table).where(self._table.c.id.in_(ids), self._table.c.tm_delete.is_(None))
+        live = self._live.where(self._table.c.id.in_(ids))
         async with self._reading:
             async with self._database.connect() as connection:
                 rows = (await connection.execute(live)).all()
@@ -145,7 +179,8 @@ class Mirror(Generic[E]):
             watcher()
 
     def _put(self, entry: E) -> None:
-        self._drop(entry.id)
+        if entry.id in self._rows:
+            self._drop(entry.id)
         self._rows[entry.id] = entry
         self._keyed[self._key(entry)] = entry
 

@@ -48,6 +48,11 @@ class Pipe:
         """Whether what is sent now is on its way."""
         return self._link is not None and self._link.ready
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return 0 if self._link is None else self._link.unsent
+
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="redis-pipe")
 
@@ -130,6 +135,10 @@ class _Link(asyncio.Protocol):
     @property
     def ready(self) -> bool:
         return not self._lost.done()
+
+    @property
+    def unsent(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def send(self, commands: Sequence[Command]) -> None:
         if self._transport is None or self._lost.done():

@@ -8,10 +8,12 @@ from pydantic import Field
 
 from ringline.calls.transfer import TransferType
 from ringline.errors import FailedPrecondition, NotFound
-from ringline.http import Page, PageQuery, Request, RequestModel, Route
+from ringline.http import Page, PageQuery, Request, RequestModel, Resource, Route
 from ringline.sip.address import Address
 from ringline.transfers.models import TransferView
 from ringline.transfers.service import TransferService
+
+_TRANSFERS = Resource("/v1.0/transfers", "transfer_id", TransferView, NotFound, "transfers")
 
 MAX_ADDRESSES = 10
 
@@ -55,24 +57,17 @@ def routes(transfers: TransferService) -> list[Route]:
     async def complete(request: Request[None, None]) -> TransferView:
         return await transfers.complete(request.customer_id, request.path["transfer_id"])
 
-    tags, one = ("transfers",), "/v1.0/transfers/{transfer_id}"
     return [
-        Route(
-            method="POST",
-            path="/v1.0/transfers",
-            handler=create,
-            summary="Transfer a call",
+        _TRANSFERS.create(
+            create,
+            "Transfer a call",
+            CreateTransfer,
             description="Either party of a conversation can be the transferer. If nobody answers, a blind transfer"
             " ends with the transferred party: its flow goes on after `connect` where it has one, else it is hung"
             " up; an attended one puts the two back together. A transferer who hangs up before the target answers"
             " makes an attended transfer a blind one. If the transferred party hangs up, transferer and target go on"
             " talking. The target is shown the number of yours that the transferred party called, or was called"
             " from.",
-            tags=tags,
-            body=CreateTransfer,
-            response=TransferView,
-            errors=(NotFound, FailedPrecondition),
-            idempotent=True,
             body_examples={
                 "attended": {
                     "type": "attended",
@@ -80,45 +75,25 @@ def routes(transfers: TransferService) -> list[Route]:
                     "transferee_addresses": [{"type": "tel", "target": "+15559876543"}],
                 }
             },
+            errors=(NotFound, FailedPrecondition),
         ),
-        Route(
-            method="GET",
-            path="/v1.0/transfers",
-            handler=listing,
-            summary="List transfers",
-            description="Newest first.",
-            tags=tags,
-            query=PageQuery,
-            response=Page[TransferView],
-        ),
-        Route(
-            method="GET",
-            path=one,
-            handler=get,
-            summary="Get a transfer",
-            tags=tags,
-            response=TransferView,
-            errors=(NotFound,),
-        ),
-        Route(
-            method="POST",
-            path=f"{one}/cancel",
-            handler=cancel,
-            summary="Cancel a transfer",
+        _TRANSFERS.list(listing, "List transfers"),
+        _TRANSFERS.get(get, "Get a transfer"),
+        _TRANSFERS.act(
+            "POST",
+            "cancel",
+            cancel,
+            "Cancel a transfer",
             description="The target is hung up. An attended transfer puts the other two back together; what becomes"
             " of a blind one is what becomes of it when nobody answers.",
-            tags=tags,
-            response=TransferView,
-            errors=(NotFound, FailedPrecondition),
+            errors=(FailedPrecondition,),
         ),
-        Route(
-            method="POST",
-            path=f"{one}/complete",
-            handler=complete,
-            summary="Complete an attended transfer",
+        _TRANSFERS.act(
+            "POST",
+            "complete",
+            complete,
+            "Complete an attended transfer",
             description="Hangs the transferer up, which is what completes it.",
-            tags=tags,
-            response=TransferView,
-            errors=(NotFound, FailedPrecondition),
+            errors=(FailedPrecondition,),
         ),
     ]

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from ringline.calls.call import ZERO
 from ringline.calls.transfer import TransferStatus, TransferType
+from ringline.events.telling import Telling
 from ringline.http import ResponseModel, Timestamp
 from ringline.sip.address import Address
 
@@ -81,3 +82,8 @@ def view(record: TransferRecord | Mapping[str, Any]) -> TransferView:
     """The answer for a transfer in memory or the columns of its row."""
     row = record.row() if isinstance(record, TransferRecord) else record
     return TransferView.model_validate(dict(row))
+
+
+def telling() -> Telling[TransferRecord]:
+    """What is announced of transfers."""
+    return Telling("transfer", view, lambda record: (("created", record.tm_create),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 from uuid import UUID, uuid4, uuid5
 
@@ -10,10 +11,12 @@ from sqlalchemy.exc import IntegrityError
 
 from ringline.calls.call import Call
 from ringline.calls.conversation import Joint
+from ringline.calls.joining import Side, join
 from ringline.calls.states import Direction
 from ringline.calls.transfer import House, Transfer, TransferStatus, TransferType
 from ringline.clock import Clock
 from ringline.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from ringline.events.resource import Told
 from ringline.http import Page, PageQuery, page_of, page_statement
 from ringline.sip.address import Address
 from ringline.storage import Database, WriteBehind
@@ -63,7 +66,8 @@ class TransferService:
     async def finish_interrupted(self) -> None:
         """Transfers that another life of the controller left in the middle have failed."""
         async with self._database.begin() as connection:
-            await store.finish_interrupted(connection, self._clock.now(), RESTARTED)
+            ended = await store.finish_interrupted(connection, self._clock.now(), RESTARTED)
+            await Told("transfer", TransferView.model_validate).updated(connection, *ended)
 
     async def create(
         self,
@@ -107,6 +111,7 @@ class TransferService:
             if found is None:
                 raise
             return found
+        self._behind.touch(record)
         if home.partner(transferer) is not partner:
             # while the row was stored somebody hung up, or another transfer began
             self._change(record, TransferStatus.FAILED, "the conversation ended", None)
@@ -123,12 +128,63 @@ class TransferService:
         transfer.begin(orders)
         return view(record)
 
+    def refer(
+        self, transferer: Call, address: Address, changed: Callable[[TransferStatus, Call | None], None]
+    ) -> None:
+        """A telephone hands over the party that it talks with (REFER, RFC 3515), and waits until that is done.
+
+        The target sees what the party is known by here, and nothing where one of the two withheld it. ``changed`` is
+        told of the outcome. Raises ``FailedPrecondition`` without a conversation, ``RinglineError`` where the target
+        cannot be called.
+        """
+        home, partner = self._conversation(transferer)
+        source = _own_side(partner) if address.type == "tel" else _far_side(partner)
+        hidden = transferer.anonymous or partner.anonymous
+        orders = self._house.ordering.orders_from(partner, source, [address], "yes" if hidden else "auto")
+        record = self._referred(TransferType.BLIND, transferer, partner, home, [address])
+
+        def told(status: TransferStatus, detail: str, target: Call | None) -> None:
+            self._change(record, status, detail, target)
+            changed(status, target)
+
+        transfer = Transfer(self._house, TransferType.BLIND, home, transferer, partner, told, stays=True)
+        self._live[record.id] = record, transfer
+        self._behind.touch(record)
+        transfer.begin(orders)
+
+    def join(self, first: Call, second: Call) -> None:
+        """A telephone joins the parties of two calls of its own (RFC 3891). Raises ``FailedPrecondition`` unless both
+        are conversations."""
+        (home, party), (other_home, other) = self._conversation(first), self._conversation(second)
+        record = self._referred(TransferType.ATTENDED, first, party, home, [_far_side(other)])
+        record.transferee_call_id = other.id
+        join(self._house, Side(home, first, party), Side(other_home, second, other))
+        self._change(record, TransferStatus.COMPLETED, "", other)
+
+    def _referred(
+        self, kind: TransferType, transferer: Call, partner: Call, home: Joint, addresses: list[Address]
+    ) -> TransferRecord:
+        return TransferRecord(
+            id=uuid4(),
+            customer_id=transferer.customer_id,
+            type=kind,
+            transferer_call_id=transferer.id,
+            transferred_call_id=partner.id,
+            transferee_addresses=addresses,
+            confbridge_id=UUID(home.bridge_id.partition("-")[2]),
+            tm_create=self._clock.now(),
+        )
+
     async def get(self, customer_id: UUID, transfer_id: UUID) -> TransferView:
         """Raises ``NotFound``."""
         found = await self._find(customer_id, transfer_id)
         if found is None:
             raise NotFound(f"There is no transfer {transfer_id}.", reason="TRANSFER_NOT_FOUND")
         return found
+
+    def owns(self, transfer_id: UUID) -> bool:
+        """Whether it is under way, here."""
+        return transfer_id in self._live
 
     async def page(self, customer_id: UUID, query: PageQuery) -> Page[TransferView]:
         await self._behind.written()
@@ -192,6 +248,11 @@ def _own_side(partner: Call) -> Address:
     """What the target is shown: the number of ours that the partner called, or was called from."""
     own = partner.destination if partner.direction is Direction.INCOMING else partner.source
     return own if own.type == "tel" else Address(type="tel")
+
+
+def _far_side(partner: Call) -> Address:
+    """Who the party is: what its telephone is called by, not ours."""
+    return partner.source if partner.direction is Direction.INCOMING else partner.destination
 
 
 def _no_conversation() -> FailedPrecondition:

@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ringline.storage import bulk, metadata
+from ringline.storage.home import home_column, is_here
 
 _zero = sa.text("'00000000-0000-0000-0000-000000000000'::uuid")
 
@@ -44,6 +45,7 @@ transfers = sa.Table(
     _moment("tm_create", nullable=False),
     _moment("tm_update"),
     _moment("tm_delete"),
+    home_column(),
     sa.Index("ix_transfers_customer_page", "customer_id", sa.text("tm_create DESC"), sa.text("id DESC")),
     sa.Index(
         "ix_transfers_unfinished",
@@ -53,7 +55,7 @@ transfers = sa.Table(
 )
 
 UNFINISHED = ("dialing", "consulting")
-_COLUMNS = [column.name for column in transfers.c]
+_COLUMNS = [column.name for column in transfers.c if column.name != "asterisk"]
 _insert = bulk.insert(transfers, _COLUMNS)
 UPSERT = bulk.upsert(
     transfers, _COLUMNS, ["status", "detail", "transferee_call_id", "tm_update"], keep=["tm_delete"]
@@ -83,10 +85,12 @@ def listing(customer_id: UUID) -> sa.Select[Any]:
     return sa.select(transfers).where(transfers.c.customer_id == customer_id, transfers.c.tm_delete.is_(None))
 
 
-async def finish_interrupted(connection: AsyncConnection, now: datetime, detail: str) -> None:
-    """Make the final record of transfers that nobody will finish."""
-    await connection.execute(
+async def finish_interrupted(connection: AsyncConnection, now: datetime, detail: str) -> list[sa.Row[Any]]:
+    """Make the final record of transfers that nobody will finish; their rows then."""
+    statement = (
         sa.update(transfers)
-        .where(transfers.c.status.in_(UNFINISHED))
+        .where(transfers.c.status.in_(UNFINISHED), is_here(transfers))
         .values(status="failed", detail=detail, tm_update=now)
+        .returning(transfers)
     )
+    return list(await connection.execute(statement))

@@ -12,6 +12,8 @@ from ringline.calls.call import Call
 from ringline.calls.caller import Anonymity
 from ringline.calls.ordering import Ordering
 from ringline.calls.service import CallService
+from ringline.calls.tally import Tally
+from ringline.customers import Identity
 from ringline.errors import InvalidArgument, PermissionDenied, Unavailable
 from ringline.sip.address import Address
 from ringline.storage import Database
@@ -43,6 +45,7 @@ class Board:
 
     def __init__(self) -> None:
         self.dialled: list[tuple[Call, str, str, dict[str, str]]] = []
+        self.tally = Tally()
 
     def dial(self, call: Call, endpoint: str, variables: dict[str, str], **how: Any) -> None:
         self.dialled.append((call, endpoint, variables))
@@ -57,9 +60,17 @@ class Desk:
         self.board = Board()
         self.disowned: list[UUID] = []
         self.detached: list[UUID] = []
-        customer = SimpleNamespace(id=self.customer_id, status=status, default_outgoing_source_number_id=None)
+        self.customer = customer = SimpleNamespace(
+            id=self.customer_id,
+            status=status,
+            default_outgoing_source_number_id=None,
+            identity_verification_status="none",
+        )
         journal = SimpleNamespace(
-            touch_flow=lambda flow: None, pending=lambda call_id: None, disown=self.disowned.extend
+            touch_flow=lambda flow: None,
+            pending=lambda call_id: None,
+            disown=self.disowned.extend,
+            announce=lambda calls: None,
         )
         flows = SimpleNamespace(
             attach=lambda flow, call: None,
@@ -67,7 +78,7 @@ class Desk:
             current=lambda _: None,
         )
         self.client = SimpleNamespace(connected=True)
-        ordering = Ordering(
+        self.ordering = ordering = Ordering(
             self.board,  # type: ignore[arg-type]
             SimpleNamespace(by_id=lambda _: customer),  # type: ignore[arg-type]
             Numbers(self.customer_id),  # type: ignore[arg-type]
@@ -169,3 +180,20 @@ async def test_inside_nobody_shows_a_number_of_somebody_else(
     assert variables["CONNECTEDLINE(num)"] == number
     assert ("CONNECTEDLINE(pres)" in variables) is hidden
     assert call.anonymous is hidden
+
+
+async def test_who_is_not_verified_calls_nobody_where_that_is_required(database: Database) -> None:
+    desk = Desk(database)
+    desk.ordering.identity = Identity(required=True)
+    for status in ("none", "pending", "rejected"):
+        desk.customer.identity_verification_status = status
+        with pytest.raises(PermissionDenied) as refused:
+            await desk.create("+15559876543")
+        assert (refused.value.reason, status in refused.value.message) == (
+            "IDENTITY_VERIFICATION_REQUIRED",
+            True,
+        )
+    assert not desk.board.dialled
+    desk.customer.identity_verification_status = "verified"
+    await desk.create("+15559876543")
+    assert len(desk.board.dialled) == 1

@@ -8,9 +8,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import sqlalchemy as sa
 
 from ringline.calls.journal import FlowRecord
 from ringline.errors import NotFound
+from ringline.events.store import events
 from ringline.flows import store
 from ringline.flows.activeflow import Activeflow, ActiveflowStatus
 from ringline.flows.activeflows import Activeflows
@@ -153,6 +155,11 @@ async def test_what_was_deleted_is_gone(
         memory.flows.append(flow)
     shown = await activeflows.delete(flow.customer_id, flow.id)
     assert shown["tm_delete"] is not None
+    if not live:
+        # one in memory is announced by the journal
+        async with database.connect() as connection:
+            told = sa.select(events.c.type).where(events.c.resource_id == flow.id)
+            assert list(await connection.scalars(told)) == ["activeflow_deleted"]
     for _ in range(2):
         with pytest.raises(NotFound):
             await activeflows.get(flow.customer_id, flow.id)

@@ -6,15 +6,30 @@ import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import Any, cast
 from uuid import UUID, uuid4
 
 import aiohttp
 import pytest
 from pydantic import SecretStr
+from tests.component.numbers.fake import FakeVendor
 
 from ringline import seed
-from ringline.billing import BillingService, billing_routes
+from ringline.belongings import blanked
+from ringline.billing import (
+    BalanceDirectory,
+    BillingService,
+    Payments,
+    RateBook,
+    RateService,
+    Topups,
+    billing_routes,
+    rate_routes,
+    topup_routes,
+)
+from ringline.calls.limits import Caps, Limits
+from ringline.calls.tally import Tally
 from ringline.clock import SystemClock
 from ringline.customers import (
     AccesskeyDirectory,
@@ -26,17 +41,28 @@ from ringline.customers import (
     CustomerService,
     LoginService,
     Presence,
+    RevokedTokens,
+    SigningKeyDirectory,
     TagService,
     Tokens,
     accesskey_routes,
     agent_routes,
+    country_of,
     customer_routes,
     login_routes,
     tag_routes,
 )
 from ringline.customers.passwords import hash_password
+from ringline.customers.removal import each, marked
 from ringline.customers.tables import accesskeys, agents, customers
 from ringline.customers.tokens import accesskey_hash, accesskey_prefix, new_accesskey
+from ringline.extensions import ExtensionDirectory, TrunkDirectory
+from ringline.extensions.edge import Edge as AccountEdge
+from ringline.extensions.http import extension_routes
+from ringline.extensions.relabel import Realms
+from ringline.extensions.service import ExtensionService
+from ringline.extensions.trunks import TrunkService, trunk_routes
+from ringline.extensions.trunks.addresses import TrunkAddresses
 from ringline.flows.check import Rules
 from ringline.http import (
     DatabaseIdempotency,
@@ -50,16 +76,35 @@ from ringline.http import (
     create_app,
     utc_now,
 )
-from ringline.numbers import NumberDirectory, NumberService, number_routes, source_problem
+from ringline.numbers import (
+    NumberDirectory,
+    NumberOrders,
+    NumberRenewals,
+    NumberService,
+    NumberShop,
+    number_routes,
+    source_problem,
+)
+from ringline.numbers.tables import numbers as numbers_table
+from ringline.outbound import OutboundDirectory, OutboundService, Whitelist, outbound_routes
+from ringline.people import Directories, People
 from ringline.queues.directory import QueueDirectory
 from ringline.queues.http import queue_routes, queuecall_routes
 from ringline.queues.joining import QueueJoining
 from ringline.queues.service import QueuecallService, QueueService
+from ringline.routing import KamailioRpc, KamailioUnavailable, RoutingService
+from ringline.routing.bans import Bans
+from ringline.routing.bans_http import ban_routes
+from ringline.routing.health import ProviderHealth
+from ringline.routing.http import provider_routes, route_routes
 from ringline.settings import Settings
 from ringline.storage import Database
+from ringline.vendors.registry import Vendors
+from ringline.webhooks.room import Webhooks
 
 ADMIN_PASSWORD = "correct horse battery staple"
 SECRET = "0123456789abcdef0123456789abcdef"
+PAYMENT_SECRET = "whsec_c2VjcmV0IG9mIGEgcGF5bWVudCBwcm92aWRlcg=="
 
 
 class Work(RequestModel):
@@ -73,6 +118,46 @@ class Done(ResponseModel):
 
     times: int
     text: str
+
+
+class Edge(KamailioRpc):
+    """A Kamailio of which it matters only whether it was told; ``away`` makes it unreachable."""
+
+    def __init__(self) -> None:
+        super().__init__("http://127.0.0.1:9/rpc", "secret")
+        self.reloads = 0
+        self.away = False
+        self.answers: dict[str, Any] = {}
+        """What it answers to a method; nothing else is answered."""
+
+    async def reload_routes(self) -> None:
+        if self.away:
+            raise KamailioUnavailable("Kamailio does not answer")
+        self.reloads += 1
+
+    async def call(self, method: str, *params: str | int) -> Any:
+        if self.away:
+            raise KamailioUnavailable("Kamailio does not answer")
+        return self.answers.get(method)
+
+
+class ToldKamailio:
+    """Kamailio, which only remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.reloads = 0
+        self.calls: list[tuple[str, ...]] = []
+        self.fail: list[Exception] = []
+
+    async def call(self, method: str, *params: str | int) -> Any:
+        if self.fail:
+            raise self.fail.pop()
+        self.calls.append((method, *map(str, params)))
+
+    async def reload_accounts(self) -> None:
+        if self.fail:
+            raise self.fail.pop()
+        self.reloads += 1
 
 
 @dataclass
@@ -90,6 +175,11 @@ class Api:
     numbers: NumberDirectory
     authentication: Authentication
     queues: QueueDirectory
+    edge: Edge
+    extensions: ExtensionDirectory
+    balances: BalanceDirectory
+    vendor: FakeVendor
+    kamailio: ToldKamailio = field(default_factory=ToldKamailio)
     presence: Presence = field(default_factory=Presence)
     asked_tags: dict[UUID, UUID] = field(default_factory=dict)
     """Tags that a queue asks for, with the queue."""
@@ -98,6 +188,8 @@ class Api:
     seeds: dict[str, list[UUID | None]] = field(default_factory=dict)
     fail_next: list[Exception] = field(default_factory=list)
     before_failing: Callable[[], None] | None = None
+    people: People = field(init=False)
+    own: CustomerService = field(init=False)
 
     async def call(
         self,
@@ -175,6 +267,7 @@ async def open_api(database: Database) -> AsyncIterator[Api]:
         accesskey=SecretStr(new_accesskey()),
         jwt_secret=SecretStr(SECRET),
         extension_password=SecretStr("extension password"),
+        signup_enabled=True,
     )
     customer_id = await seed.seed(database, settings)
     directories = (
@@ -183,18 +276,35 @@ async def open_api(database: Database) -> AsyncIterator[Api]:
         AccesskeyDirectory(database),
         NumberDirectory(database),
         QueueDirectory(database),
+        ExtensionDirectory(database),
+        OutboundDirectory(database),
+        TrunkDirectory(database),
+        BalanceDirectory(database),
     )
     for directory in directories:
         await directory.start()
-    known_customers, known_agents, keys, numbers, queues = directories
-    tokens = Tokens(SECRET)
+    (
+        known_customers,
+        known_agents,
+        keys,
+        numbers,
+        queues,
+        known_extensions,
+        outbound,
+        known_trunks,
+        balances,
+    ) = directories
+    signing_keys, revoked_tokens = SigningKeyDirectory(database, SECRET), RevokedTokens(database)
+    await signing_keys.start()
+    await revoked_tokens.start()
+    tokens = Tokens(signing_keys, revoked_tokens.by_id)
     authentication = Authentication(
         database, customers=known_customers, agents=known_agents, keys=keys, tokens=tokens
     )
     await authentication.start()
     api = Api(
         url="",
-        session=aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)),
+        session=aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=90)),
         database=database,
         settings=settings,
         customer_id=customer_id,
@@ -204,7 +314,13 @@ async def open_api(database: Database) -> AsyncIterator[Api]:
         numbers=numbers,
         authentication=authentication,
         queues=queues,
+        edge=Edge(),
+        extensions=known_extensions,
+        balances=balances,
+        vendor=FakeVendor(),
     )
+    routing = RoutingService(database, api.edge)
+    account_edge = AccountEdge(api.kamailio, retry_delay=0.05, patience=1.0)
     flows = Flows(api)
     joining = QueueJoining(
         database,
@@ -232,8 +348,36 @@ async def open_api(database: Database) -> AsyncIterator[Api]:
         api.done.append(request.body.text)
         return Done(times=len(api.done), text=request.body.text)
 
+    own = CustomerService(
+        database,
+        known_customers,
+        functools.partial(source_problem, numbers),
+        Realms(account_edge, known_extensions, sip_domain=settings.sip_domain),
+    )
+    api.own = own
+    orders = NumberOrders(database, Vendors([api.vendor]), numbers, SystemClock())
+    await orders.start()
+    renewals = NumberRenewals(database, numbers, known_customers, balances)
+    number_service = NumberService(database, numbers, flow_exists, orders, renewals)
+    shop = NumberShop(
+        database, numbers, Vendors([api.vendor]), number_service, orders, known_customers, balances
+    )
+    api.people = People(settings, database, SystemClock(), Directories(known_customers, known_agents, keys))
+    await api.people.start(
+        [
+            each(database, numbers_table, number_service.delete),
+            marked(database, accesskeys),
+            marked(database, agents),
+            blanked(database, numbers_table, {"name": "", "detail": ""}),
+        ]
+    )
+    hooked = Webhooks(
+        settings.model_copy(update={"fetch_allowed_networks": [ip_network("127.0.0.2/32")]}),
+        database,
+        SystemClock(),
+    )
     routes = [
-        *login_routes(LoginService(database, tokens)),
+        *login_routes(LoginService(database, tokens, api.people.logins), revoked_tokens),
         *accesskey_routes(AccesskeyService(database, keys)),
         *agent_routes(AgentService(database, known_agents, api.presence)),
         *tag_routes(
@@ -247,13 +391,47 @@ async def open_api(database: Database) -> AsyncIterator[Api]:
                 ),
             )
         ),
-        *customer_routes(
-            CustomerService(database, known_customers, functools.partial(source_problem, numbers))
+        *customer_routes(own),
+        *api.people.routes(own),
+        *outbound_routes(
+            OutboundService(
+                database,
+                outbound,
+                known_customers,
+                own,
+                Whitelist(outbound.of, lambda customer: country_of(customer, numbers)),
+                Limits(Tally(), outbound.of, Caps(200, 50)),
+            )
         ),
-        *number_routes(NumberService(database, numbers, flow_exists)),
+        *extension_routes(
+            ExtensionService(
+                database,
+                known_extensions,
+                account_edge,
+                api.kamailio,
+                sip_domain=settings.sip_domain,
+                country=lambda customer_id: "de",
+            )
+        ),
+        *trunk_routes(
+            TrunkService(
+                database,
+                known_trunks,
+                account_edge,
+                TrunkAddresses([ip_network("10.1.2.0/24")], ["198.41.0.4"]),
+                sip_domain=settings.sip_domain,
+            )
+        ),
+        *number_routes(number_service, shop, renewals),
         *billing_routes(BillingService(database)),
+        *hooked.routes(),
+        *rate_routes(RateService(database, RateBook(database))),
+        *topup_routes(Topups(database), Payments(Topups(database), [PAYMENT_SECRET])),
         *queue_routes(QueueService(database, queues, joining, flows), Rules()),
         *queuecall_routes(QueuecallService(database, joining)),
+        *provider_routes(routing, ProviderHealth(api.edge)),
+        *ban_routes(Bans(api.edge)),
+        *route_routes(routing, lambda customer_id: known_customers.by_id(customer_id) is not None),
         Route(
             method="POST",
             path="/v1.0/work",
@@ -272,14 +450,21 @@ async def open_api(database: Database) -> AsyncIterator[Api]:
         authenticator=authentication,
         readiness=readiness,
         idempotency=DatabaseIdempotency(database),
+        auditor=api.people.trail,
     )
     server = Server(app, "127.0.0.1", 0)
     await server.start()
     api.url = f"http://127.0.0.1:{server.port}"
     yield api
+    await hooked.close()
     await api.session.close()
     await server.close()
+    await api.people.close()
     await authentication.close()
+    await signing_keys.close()
+    await revoked_tokens.close()
+    await orders.close()
     await joining.close()
+    await account_edge.close()
     for directory in directories:
         await directory.close()

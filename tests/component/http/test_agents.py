@@ -9,7 +9,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from ringline.customers import Engagement
+from ringline.customers.agents import service
+from ringline.customers.agents.models import AgentCreate
 from ringline.customers.tables import agents
+from ringline.errors import ResourceExhausted
+from ringline.http import Permission, Principal
 
 from .conftest import ADMIN_PASSWORD, Api
 
@@ -94,6 +98,28 @@ async def test_a_name_is_taken_once(api: Api) -> None:
     assert "username" in answer["error"]["message"]
 
 
+async def test_names_that_are_taken_cannot_be_tried_without_end(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer_id, key = await api.another_customer()
+    other_id, _ = await api.another_customer()
+    body = person()
+    assert (await api.call("POST", "/v1.0/agents", key=key, json=body))[0] == 200
+    monkeypatch.setattr(service, "TAKEN_AT_ONCE", 2)
+    agents_of = service.AgentService(api.database, api.agents, api.presence)
+    owner, other = (
+        Principal(one, None, uuid4(), Permission.CUSTOMER_ADMIN) for one in (customer_id, other_id)
+    )
+    for _ in range(2):
+        with pytest.raises(service.UsernameTaken):
+            await agents_of.create(other, AgentCreate(**body))
+    for wanted in (body, person()):
+        with pytest.raises(ResourceExhausted) as refused:
+            await agents_of.create(other, AgentCreate(**wanted))
+        assert 1 <= refused.value.details[0]["retry_after"] <= 60, "whether it is free or taken"
+    assert (await agents_of.create(owner, AgentCreate(**person()))).customer_id == customer_id
+
+
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
@@ -135,6 +161,26 @@ async def test_an_agent_changes_itself_and_nobody_else(api: Api) -> None:
         ("POST", "/v1.0/tags", {"name": "x"}),
     ):
         assert (await api.call(method, path, key=token, json=change))[0] == 403, (method, path)
+
+
+async def test_without_any_permission_nothing_is_shown(api: Api) -> None:
+    _, key = await api.another_customer()
+    body = person(permission=0)
+    _, agent = await api.call("POST", "/v1.0/agents", key=key, json=body)
+    _, token = await login(api, body["username"], body["password"])
+    for method, path, change in (
+        ("GET", "/v1.0/tags", None),
+        ("GET", f"/v1.0/agents/{agent['id']}", None),
+        ("PUT", f"/v1.0/agents/{agent['id']}/status", {"status": "available"}),
+        ("POST", "/v1.0/tags", {"name": "x"}),
+    ):
+        status, answer = await api.call(method, path, key=token, json=change)
+        assert (status, answer["error"]["reason"]) == (403, "PERMISSION_DENIED"), (method, path)
+    permission = f"/v1.0/agents/{agent['id']}/permission"
+    for bits, seen in ((16, 200), (0, 403)):
+        assert (await api.call("PUT", permission, key=key, json={"permission": bits}))[0] == 200
+        assert (await api.call("GET", "/v1.0/tags", key=token))[0] == seen
+    assert (await api.call("POST", "/auth/logout", key=token, json={}))[0] == 200
 
 
 async def test_the_last_admin_stays(api: Api) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import insert, update
 from tests.component.http.conftest import Api
 
 from ringline.http import ZERO_UUID, utc_now
+from ringline.media.address_guard import check_url
 from ringline.numbers import resolve_source
 from ringline.numbers.tables import numbers
 
@@ -52,6 +53,12 @@ async def test_the_seeded_numbers(api: Api) -> None:
         "tm_create",
         "tm_update",
         "tm_delete",
+        # what the seed page has only in its examples, and what else there is to know
+        "tm_purchase",
+        "tm_renew",
+        "status_reason",
+        "emergency_address",
+        "flow_id",
     ]
     assert row["call_flow_id"] == str(ZERO_UUID)
     assert row["tm_delete"] == NEVER
@@ -150,6 +157,27 @@ async def test_the_customer_is_changed_in_part(api: Api) -> None:
     known = api.customers.by_id(customer_id)
     assert known is not None
     assert known.webhook_uri == "https://x.test/"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["http://10.0.0.1/x", "http://[::ffff:127.0.0.1]/", "http://169.254.169.254/", "https://a:b@x.test/"],
+)
+async def test_where_nothing_may_be_sent_is_no_webhook(
+    api: Api, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    _, key = await api.another_customer()
+    stored = {"webhook_uri": uri}
+    assert (await api.call("PUT", "/v1.0/customer", key=key, json=stored))[0] == 200, (
+        "as before it was checked"
+    )
+    monkeypatch.setattr(api.own, "_check_url", check_url)
+    assert (await api.call("PUT", "/v1.0/customer", key=key, json={**stored, "name": "n"}))[0] == 200
+    assert (await api.call("PUT", "/v1.0/customer", key=key, json={"webhook_uri": ""}))[0] == 200
+    status, answer = await api.call("PUT", "/v1.0/customer", key=key, json=stored)
+    assert (status, answer["error"]["details"][0]["field"]) == (400, "webhook_uri")
+    assert (await api.call("GET", "/v1.0/customer", key=key))[1]["webhook_uri"] == ""
+    assert "b@" not in str(answer)
 
 
 @pytest.mark.parametrize(

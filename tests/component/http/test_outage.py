@@ -16,7 +16,7 @@ from ringline.numbers.tables import numbers
 from ringline.storage import Database, migrate
 
 
-async def _until(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+async def _until(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not await condition():
         assert time.monotonic() < deadline, "did not happen in time"

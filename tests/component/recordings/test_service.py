@@ -126,7 +126,7 @@ class House:
         return path
 
     async def ended(self, recording: Recording) -> Recording:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 row = await self.service.get(self.customer_id, recording.id)
                 if row.status is Status.ENDED and recording.id not in self.service.lasting():
@@ -245,7 +245,7 @@ async def test_one_that_lasts_is_ended_when_it_is_deleted(house: House) -> None:
     call = house.call()
     recording = await house.service.start_call(call, wanted())
     await house.service.delete(house.customer_id, recording.id)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while house.service.lasting():
             await asyncio.sleep(0.05)
     assert list(house.folder.iterdir()) == []

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,12 @@ def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
         return int(probe.getsockname()[1])
 
 
+async def until(condition: Callable[[], object], within: float = 20.0) -> None:
+    async with asyncio.timeout(within):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
 @dataclass
 class Running:
     """A carrier process and what it wrote."""
@@ -37,9 +43,11 @@ class Running:
 
     def lines(self) -> list[dict[str, Any]]:
         path = self.folder / "calls.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        # the last one may be under way
+        whole = path.read_text().rpartition("\n")[0] if path.exists() else ""
+        return [json.loads(line) for line in whole.splitlines()]
 
-    async def line(self, call_id: str, within: float = 3.0) -> dict[str, Any]:
+    async def line(self, call_id: str, within: float = 20.0) -> dict[str, Any]:
         """The one line of a call; a second one is an error."""
         async with asyncio.timeout(within):
             while not (found := [line for line in self.lines() if line["sip_call_id"] == call_id]):
@@ -78,7 +86,7 @@ async def start_carrier(folder: Path, **changes: str) -> Running:
     running.process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "ringline.sandbox", env=running.environment, stdout=asyncio.subprocess.DEVNULL
     )
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while await check(running):
             assert running.process.returncode is None, "the carrier did not start"
             await asyncio.sleep(0.1)
@@ -100,7 +108,7 @@ async def check(running: Running) -> int:
 async def stop_carrier(running: Running) -> int:
     if running.process.returncode is None:
         running.process.terminate()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         return await running.process.wait()
 
 

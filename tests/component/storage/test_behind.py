@@ -94,11 +94,11 @@ async def test_changes_are_written_once_and_the_last_is_the_truth(
         behind.touch(record)
     assert behind.depth == 1
     await behind.start()
-    await behind.written(20)
+    await behind.written(60)
     assert (await names(database, record), behind.depth) == (["three"], 0)
     record.name = "four"
     behind.touch(record)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await names(database, record) != ["four"]:
             await asyncio.sleep(0.05)
     record.name = "five"
@@ -119,7 +119,7 @@ async def test_what_cannot_be_written_now_is_written_later(database: Database, c
     record.name = "later"
     await asyncio.sleep(0.5)
     away.away = False
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await names(database, record) != ["later"]:
             await asyncio.sleep(0.05)
     await behind.close()
@@ -137,7 +137,7 @@ async def test_one_that_is_refused_does_not_keep_the_others(database: Database, 
         record.name = "kept"
         behind.touch(record)
     await behind.start()
-    await behind.written(20)
+    await behind.written(60)
     assert await names(database, *records) == ["kept", "kept", None, "kept", "kept"]
     assert behind.depth == 0
     await behind.close()
@@ -149,6 +149,6 @@ async def test_many_are_written_in_few_statements(database: Database, customer_i
     for _ in range(1200):
         behind.touch(new(customer_id))
     await behind.start()
-    await behind.written(20)
+    await behind.written(60)
     assert away.used == 3
     await behind.close()

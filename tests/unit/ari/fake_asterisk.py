@@ -118,7 +118,7 @@ class FakeAsterisk:
 
     async def wait_for(self, *applications: str) -> None:
         """Until these applications are connected."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not set(applications) <= set(self.sockets):
                 await asyncio.sleep(0.01)
 

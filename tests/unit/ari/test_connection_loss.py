@@ -29,7 +29,7 @@ class Watcher:
         self.states.append(state)
         self._changed.set()
 
-    async def until(self, *states: State, seconds: float = 8.0) -> None:
+    async def until(self, *states: State, seconds: float = 40.0) -> None:
         async with asyncio.timeout(seconds):
             while self.states[-len(states) :] != list(states):
                 self._changed.clear()
@@ -62,7 +62,7 @@ async def test_a_clean_close_is_lost_then_connected_then_gap(
 async def test_a_reset_is_noticed_at_once(asterisk: FakeAsterisk, watched: tuple[Client, Watcher]) -> None:
     _, watcher = watched
     asterisk.cut()
-    await watcher.until(State.LOST, seconds=1)
+    await watcher.until(State.LOST, seconds=4)
     await watcher.until(State.CONNECTED, State.GAP)
 
 
@@ -71,7 +71,7 @@ async def test_a_restart_is_survived_and_meanwhile_requests_fail_at_once(
 ) -> None:
     client, watcher = watched
     await asterisk.stop()
-    await watcher.until(State.LOST, seconds=1)
+    await watcher.until(State.LOST, seconds=4)
 
     with pytest.raises(ConnectionLost, match="not connected"):
         await client.request("GET", "asterisk/ping")
@@ -97,7 +97,7 @@ async def test_a_silent_peer_is_noticed_and_its_requests_fail(
         await never
     if watcher.states[-1] is not State.LOST:
         await watcher.until(State.LOST)
-    assert loop.time() - started < 10
+    assert loop.time() - started < 20
 
     asterisk.speak_again()
     await watcher.until(State.CONNECTED, State.GAP)
@@ -112,8 +112,8 @@ async def test_a_connection_that_lost_its_application_is_replaced(
     started = loop.time()
     asterisk.take_applications()
 
-    await watcher.until(State.LOST, seconds=10)
-    assert loop.time() - started < 10
+    await watcher.until(State.LOST, seconds=30)
+    assert loop.time() - started < 20
     await watcher.until(State.CONNECTED, State.GAP)
     await asyncio.sleep(2.0)
     answers = [client.request("GET", "asterisk/ping", key=str(key)) for key in range(8)]
@@ -126,14 +126,14 @@ async def test_a_successor_is_not_believed_before_it_has_answered(
     """The first connection after a silence loses its application at once: nobody is told that it was there."""
     client, watcher = watched
     asterisk.fall_silent()
-    await watcher.until(State.LOST, seconds=10)
+    await watcher.until(State.LOST, seconds=30)
     asterisk.speak_again()
     del asterisk.sockets["app"]
     await asterisk.wait_for("app")
     first = asterisk.sockets["app"]
     asyncio.get_running_loop().call_later(0.2, asterisk.deaf.add, first)
 
-    await watcher.until(State.CONNECTED, State.GAP, seconds=15)
+    await watcher.until(State.CONNECTED, State.GAP, seconds=40)
     assert asterisk.sockets["app"] is not first
     assert await client.request("GET", "asterisk/ping") == {"ping": "pong"}
     assert watcher.states == [State.CONNECTED, State.LOST, State.CONNECTED, State.GAP]
@@ -176,10 +176,10 @@ async def test_a_lost_request_socket_is_replaced_by_the_events_socket_until_it_i
 
     assert await client.request("GET", "asterisk/ping", key="a") == {"ping": "pong"}
     assert asterisk.requests[-1].socket == "app"
-    await asyncio.sleep(0.5)
-    await client.request("GET", "asterisk/ping", key="a")
-
-    assert asterisk.requests[-1].socket.startswith("app-req-")
+    async with asyncio.timeout(30):
+        while not asterisk.requests[-1].socket.startswith("app-req-"):
+            await asyncio.sleep(0.1)
+            await client.request("GET", "asterisk/ping", key="a")
     assert watcher.states == [State.CONNECTED]
 
 
@@ -248,7 +248,7 @@ async def test_coroutine_handlers_of_states_run_in_order(asterisk: FakeAsterisk)
     subscription = client.on_state(handle)
     async with client:
         asterisk.cut()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await done.wait()
         subscription.close()
         asterisk.cut()
@@ -273,7 +273,7 @@ async def test_handlers_whose_object_ended_during_a_gap_are_forgotten(
 
     asterisk.cut()
     await watcher.until(State.CONNECTED, State.GAP)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(client.dispatcher.objects) > 2:
             await asyncio.sleep(0.05)
 

@@ -107,7 +107,7 @@ async def receive(response: Callable[[str], bytes], pieces: int) -> tuple[list[b
     messages: list[bytes] = []
     lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await Connection.open(f"ws://127.0.0.1:{port}/", "Basic x", messages.append, lost.set_result)
             return messages, await lost
     finally:

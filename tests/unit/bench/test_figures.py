@@ -8,14 +8,17 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import aiohttp
 import pytest
-from bench import background, caller, chart, cli, percentiles, report, usage
+from bench import asking, background, caller, chart, cli, percentiles, report, usage
 from bench.background import Load
 from bench.caller import Outcome
+from bench.delivering import Delivered
 from bench.far_side import FarSide
 from bench.holding import Held
 from bench.placing import Placed
 from bench.results import Probe, Results, Way
+from bench.stored import Stored
 
 QUIET = Load(others=0.02, stolen=0.0, interrupts=0.01, averages=(0.1, 0.2, 0.3))
 BUSY = Load(others=0.4, stolen=0.0, interrupts=0.01, averages=(4.0, 3.0, 2.0))
@@ -181,3 +184,59 @@ def test_load_over_several_periods() -> None:
     assert combined is not None
     assert combined.others == pytest.approx((3 * 0.02 + 0.4) / 4)
     assert background.combined([]) is None
+
+
+WRK = """Running 2s test @ http://127.0.0.1:28180/
+  1 threads and 16 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     1.42ms  511.29us  18.44ms   95.13%
+    Req/Sec    11.43k     0.87k   12.22k    85.00%
+  Latency Distribution
+     50%    1.33ms
+     75%    1.45ms
+     90%    1.66ms
+     99%    1.03s
+  22750 requests in 2.00s, 4.01MB read
+  Socket errors: connect 0, read 1, write 0, timeout 2
+  Non-2xx or 3xx responses: 7
+Requests/sec:  11368.64
+Transfer/sec:      2.00MB
+"""
+
+
+def test_what_wrk_says_is_read() -> None:
+    found = asking.parse("reads", WRK, 2.275)
+    assert found == asking.Asked("reads", 22750, 11368.64, 1.33, 1030.0, 10, pytest.approx(0.1))
+    with pytest.raises(asking.WrkFailed, match="unable to connect"):
+        asking.parse("reads", "unable to connect to 127.0.0.1:1: Connection refused", 0.0)
+
+
+def test_the_report_tells_of_requests_beside_the_bare_handler() -> None:
+    found = results()
+    found.asked = [
+        asking.parse("a bare aiohttp handler", WRK, 2.275),
+        asking.Asked("`GET /v1.0/numbers`", 4000, 1136.864, 3.5, 9.0, 0, 0.7),
+    ]
+    found.stored = Stored(1_000_000, 102_400, 104_448, 101_376, 3.25, 6.5)
+    text = report.render(found)
+    assert "| `GET /v1.0/numbers` | 1137 | 0.10 | 3.5 / 9.0 | 0.70 | 0 |" in text
+    assert "With 1000000 more calls stored the controller has 102.0 MB (100.0 MB before)" in text
+
+
+def test_the_report_tells_of_webhook_deliveries() -> None:
+    found = results()
+    found.asked = [asking.parse("a bare aiohttp handler", WRK, 2.275)]
+    found.delivered = Delivered(
+        per_second=2135.4, cpu_ms=0.378, rate=500, p50=0.0481, p99=0.1846, lost=0, twice=3
+    )
+    text = report.render(found)
+    assert "p50 / p99 at 500 events/s, ms" in text
+    assert "| to 7 good endpoints beside 3 bad ones | 2135 | 0.38 | 48 / 185 | 0 / 3 |" in text
+
+
+async def test_the_bare_handler_answers() -> None:
+    async with asking.bare() as (url, pid):
+        assert usage.memory_kb(pid) > 0
+        async with aiohttp.ClientSession() as session, session.post(url, json={"a": [1]}) as response:
+            assert response.status == 200
+            assert (await response.json())["result"][0]["name"] == ""

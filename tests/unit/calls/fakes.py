@@ -102,6 +102,12 @@ class FakeJournal:
     def pending(self, call_id: Any) -> None:
         return None
 
+    def announce(self, calls: Any) -> None:
+        pass
+
+    async def recall(self, calls: Any) -> None:
+        pass
+
 
 class Hooks:
     def __init__(self) -> None:

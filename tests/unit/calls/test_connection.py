@@ -117,7 +117,7 @@ class Room(Desk):
 
     async def result(self) -> Connected:
         assert self.flow.task is not None
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             return await self.flow.task
 
     def hang_up_caller(self) -> None:

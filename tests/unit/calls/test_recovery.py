@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -22,6 +23,7 @@ from ringline.calls.line import Start
 from ringline.calls.live_state import Kept
 from ringline.calls.recovery import Found, Recovery, arguments
 from ringline.calls.states import Direction, Status
+from ringline.calls.waiting import UNSEEN as UNSEEN_PLACING
 from ringline.media import Prompt
 
 from .desk import Desk
@@ -131,7 +133,7 @@ class After(Desk):
         answers["GET applications/ringline"] = {"channel_ids": self.in_app}
         await self.recovery.load()
         self.recovery.start()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self.recovery.done.wait()
 
     def call_of(self, call: Call) -> Call:
@@ -261,7 +263,7 @@ async def test_a_call_whose_channel_lives_goes_on(
         (timed_out, "remote", "dialout", ""),
         (arrived, "remote", "normal", module.UNSEEN),
         (talking, "remote", "normal", module.UNSEEN),
-        (unplaced, "local", "failed", module.NOT_PLACED),
+        (unplaced, "local", "failed", UNSEEN_PLACING),
     ],
 )
 async def test_a_call_whose_channel_is_gone_gets_its_final_record(
@@ -276,6 +278,55 @@ async def test_a_call_whose_channel_is_gone_gets_its_final_record(
     assert after.hooks.ready == []
     assert [one.id for one in after.hooks.ended] == [call.id]
     assert len(after.board) == 0
+
+
+class Claimed:
+    """Calls that waited for their turn (``calls.pacing``), and were claimed by the controller before."""
+
+    def __init__(self, *calls: Call) -> None:
+        self.calls = calls
+        self.asked: list[tuple[set[str], bool]] = []
+
+    async def load(self, connection: Any, kept: Any) -> dict[UUID, Call]:
+        return {call.id: call for call in self.calls}
+
+    def settle(self, channels: Any, *, sure: bool) -> list[Call]:
+        self.asked.append((set(channels), sure))
+        return [call for call in self.calls if call.channel_id in channels]
+
+
+@pytest.mark.parametrize(
+    ("state", "status"), [("Down", "dialing"), ("Ringing", "ringing"), ("Up", "progressing")]
+)
+async def test_a_call_that_was_claimed_and_has_a_channel_goes_on(
+    before: Desk, after: After, state: str, status: str
+) -> None:
+    call, other = before.call(), before.call()
+    now = datetime.now(UTC)
+    # it waited for hours, and was dialled a moment ago
+    call.tm_create, call.tm_dialing = now - timedelta(hours=5), now
+    after.live.kept.parts["recovery"] = {"server": {"started": "then"}}
+    after.recovery.waiting = claimed = Claimed(call, other)
+    after.has(call, state)
+    await after.take_over()
+    assert claimed.asked == [({call.channel_id}, True)]
+    line = after.board.line(call.id)
+    assert line is not None
+    assert (line.call.status.value, line.started, line.dialled) == (status, state == "Up", True)
+    assert line.until > now.timestamp() + 60
+    assert after.board.line(other.id) is None
+    assert after.client.requests("POST") == []
+
+
+@pytest.mark.parametrize("started", ["", "another time"])
+async def test_of_another_asterisk_or_without_redis_nothing_is_sure(
+    before: Desk, after: After, started: str
+) -> None:
+    if started:
+        after.live.kept.parts["recovery"] = {"server": {"started": started}}
+    after.recovery.waiting = claimed = Claimed(before.call())
+    await after.take_over()
+    assert claimed.asked == [(set(), False)]
 
 
 async def test_with_another_asterisk_calls_were_lost(before: Desk, after: After) -> None:
@@ -644,7 +695,7 @@ class Scene:
 
     async def result(self) -> Connected:
         assert self.task is not None
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             return await self.task
 
     def asked(self, uri: str) -> list[str]:

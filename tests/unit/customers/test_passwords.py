@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from ringline.customers.passwords import hash_password, verify_password
 
 
@@ -15,10 +17,22 @@ async def test_only_the_right_one_opens() -> None:
     assert not await verify_password(stored, "wrong")
     assert not await verify_password("not a hash", "wrong")
     assert not await verify_password(None, "wrong")
+    assert not await verify_password("*", "*"), "nobody has chosen one yet"
+    assert not await verify_password("*", "nobody has this password")
     assert await hash_password("correct horse") != stored
 
 
 async def test_others_are_served_meanwhile() -> None:
+    # the machine may pause once, not each time
+    for _ in range(10):
+        longest, each = await _longest_pause()
+        if longest < max(0.05, each):
+            return
+    pytest.fail(f"the event loop stood still for {longest:.2f} s")
+
+
+async def _longest_pause() -> tuple[float, float]:
+    """How long the event loop stood still at most while passwords were verified, and how long one takes."""
     longest, running = 0.0, True
 
     async def beat() -> None:
@@ -35,4 +49,4 @@ async def test_others_are_served_meanwhile() -> None:
     each = (time.perf_counter() - start) / 5
     running = False
     await task
-    assert longest < max(0.05, each)
+    return longest, each

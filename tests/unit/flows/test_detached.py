@@ -95,7 +95,7 @@ class World:
         return list(self.written.flows.values())
 
     async def idle(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while list(self.service.live()) or self.service._detached._starting:
                 await asyncio.sleep(0)
 
@@ -180,6 +180,26 @@ async def test_there_are_only_so_many(world: World, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(detached, "MAX_RUNNING", 0)
     with pytest.raises(ResourceExhausted):
         await world.start(actions=raws(talk("x")))
+
+
+async def test_one_customer_has_only_so_many_and_gets_the_places_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detached, "MAX_RUNNING_PER_CUSTOMER", 2)
+
+    async def begin(customer_id: UUID) -> None:
+        more: dict[str, Any] = {"reference_type": "message", "reference_id": uuid4()}
+        await world.service.start_detached(customer_id, actions=raws(talk("x")), **more)
+
+    await begin(CUSTOMER)
+    await begin(CUSTOMER)
+    with pytest.raises(ResourceExhausted, match="2 of your flows"):
+        await begin(CUSTOMER)
+    await begin(uuid4())
+    await world.idle()
+    await begin(CUSTOMER)
+    await world.idle()
+    assert not world.service._detached._places
 
 
 async def test_a_flow_on_completion_knows_the_call_and_its_variables(world: World) -> None:

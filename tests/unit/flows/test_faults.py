@@ -78,7 +78,31 @@ WRONG: dict[str, tuple[Any, str, str]] = {
     "a misspelt type": (act("tlak", text="x"), "actions[0].type", "did you mean `talk`?"),
     "a type in capitals": (act("Digits-Receive"), "actions[0].type", "did you mean `digits_receive`?"),
     "an unknown type": (act("dance"), "actions[0].type", "known ones are `a"),
-    "message_send": (act("message_send"), "actions[0].type", "comes with a later version"),
+    "a text to nobody": (
+        act("message_send", text="x", destinations=[]),
+        "actions[0].option.destinations",
+        "must not be empty",
+    ),
+    "a text to a local number": (
+        act("message_send", text="x", destinations=[{"type": "tel", "target": "202-555-0143"}]),
+        "actions[0].option.destinations[0].target",
+        "did you mean +12025550143?",
+    ),
+    "a text to an extension": (
+        act("message_send", text="x", destinations=[{"type": "extension", "target": "100"}]),
+        "actions[0].option.destinations[0].target",
+        "texts go between `tel` addresses",
+    ),
+    "a text without words": (
+        act("message_send", text=" ", destinations=[{"type": "tel", "target": "+12025550143"}]),
+        "actions[0].option.text",
+        "is empty",
+    ),
+    "a text that is too long": (
+        act("message_send", text="x" * 1601, destinations=[{"type": "tel", "target": "+12025550143"}]),
+        "actions[0].option.text",
+        "1601 characters; at most 1600",
+    ),
     "an ai action": (act("ai_talk"), "actions[0].type", "comes with a later version"),
     "another ai action": (act("ai_whatever"), "actions[0].type", "comes with a later version"),
     "an action of VoIPBIN's": (act("email_send"), "actions[0].type", "Ringline does not have"),

@@ -76,7 +76,7 @@ class World:
 
     async def run(self) -> None:
         self.service.start(self.call, self.leg)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while self.service._running:
                 await asyncio.sleep(0)
 

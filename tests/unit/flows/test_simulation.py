@@ -335,3 +335,34 @@ class TestCommand:
         gone = [{"type": "fetch_flow", "option": {"flow_id": str(uuid4())}}]
         done = self.ringline(tmp_path, gone)
         assert (done.exit_code, "The flow was stopped: FLOW_NOT_FOUND" in done.stdout) == (1, True)
+
+
+async def test_a_flow_of_a_text_is_tried_without_a_call() -> None:
+    example = Path(__file__).parents[3] / "docs" / "examples" / "sms-auto-responder.json"
+    flow = json.loads(example.read_text())
+    for text, sent in {
+        "hours?": "texts to +15557778888: We're open Mon-Fri 9-5",
+        "${voipbin.call.id}": "texts to +12025550143: From +15557778888: ${voipbin.call.id}",
+    }.items():
+        result = await tried(*flow["actions"], text=text, source="+15557778888")
+        assert result.reason == "complete"
+        assert told(result, "message_send") == [sent]
+    assert (await tried(*flow["actions"], text="Stop")).trace[-1].type == "stop"
+
+
+async def test_what_needs_a_call_is_skipped_in_the_flow_of_a_text() -> None:
+    result = await tried(
+        talk("hello"),
+        {"type": "message_send", "option": {"destinations": [SOMEBODY], "text": "hi"}},
+        text="x",
+    )
+    assert told(result, "skipped", "message_send") == [
+        "is skipped: there is no call",
+        "texts to +15557778888: hi",
+    ]
+    assert result.variables["voipbin.message.destination.target"] == "+15559876543"
+
+
+async def test_a_text_that_a_flow_of_a_call_sends_is_told() -> None:
+    result = await tried({"type": "message_send", "option": {"destinations": [SOMEBODY], "text": "hi"}})
+    assert told(result, "message_send") == ["texts to +15557778888: hi"]

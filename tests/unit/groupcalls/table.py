@@ -80,6 +80,7 @@ class Table(Desk):
             id=uuid4(), status="active", domain_label="test", default_outgoing_source_number_id=None
         )
         self.agents: dict[UUID, Any] = {}
+        self.kinds: dict[UUID, frozenset[str]] = {}
         realm = f"test.{DOMAIN}"
         self.extensions = [
             Extension(uuid4(), self.customer.id, name, name, realm) for name in ("test11", "test12")
@@ -89,6 +90,7 @@ class Table(Desk):
             sip_domain=DOMAIN,
             extensions=self,
             agents=SimpleNamespace(by_id=self.agents.get),
+            registrations=SimpleNamespace(kinds=lambda row_id: self.kinds.get(row_id, frozenset())),
         )
         self.flows = Flows()
         self.kept = Kept()

@@ -50,7 +50,7 @@ class Room(Table):
 
     async def result(self) -> Connected:
         assert self.task is not None
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             return await self.task
 
     def together(self) -> list[Any]:

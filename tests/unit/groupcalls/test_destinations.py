@@ -84,6 +84,25 @@ class TestRoutes:
         (order,) = party.orders
         assert order.route == Route(f"sip:test11@test.{DOMAIN}")
 
+    async def test_each_kind_of_phone_is_a_leg(self, table: Table) -> None:
+        phone = Address(type="extension", target="test11")
+        uri, extension = f"sip:test11@test.{DOMAIN}", table.extensions[0].id
+        table.kinds[extension] = frozenset({"webrtc"})
+        (order,) = plan(table, phone).orders
+        assert order.route == Route(uri, endpoint="webrtc")
+        assert order.route.channel == f"PJSIP/webrtc/{uri}"
+        assert order.route.variables() == {"PJSIP_HEADER(add,X-Ringline-Media)": "webrtc"}
+        table.kinds[extension] = frozenset({"webrtc", "kamailio"})
+        party = plan(table, phone)
+        assert [one.route.endpoint for one in party.orders] == ["kamailio", "webrtc"]
+        assert party.orders[0].route.variables() == {}
+        # one after another means: first all phones of the extension, then the next
+        turns = plan(table, table.agent(phone, tel(1), ring_method="linear"))
+        both, after = turns.orders
+        assert (both.ring_method, both.destination, len(both.orders)) == (RingMethod.RING_ALL, phone, 2)
+        assert after.destination == tel(1)
+        check_size([turns])
+
     @pytest.mark.parametrize(
         "target", ["nobody", "nobody@test", "test11@other", f"other@other.{DOMAIN}", "other", "FOREIGN_ID"]
     )

@@ -220,6 +220,7 @@ async def test_one_of_a_connection_waits_for_it(monkeypatch: pytest.MonkeyPatch)
         call_ready=lambda call, _: told.append(call),
         call_ended=lambda _: None,
         call_early=lambda _: None,
+        call_ringing=lambda _: None,
         group_over=lambda _: None,
     )
     taken = second.rings.take(ring.groupcall.id, hooks)

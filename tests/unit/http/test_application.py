@@ -228,7 +228,7 @@ async def test_the_access_log_tells_no_credential(client: Client) -> None:
 
 async def test_a_body_that_announces_too_much_is_not_read(serve: Serve) -> None:
     client = await serve(*ROUTES, max_body_bytes=1000)
-    async with _raw(client) as (reader, writer), asyncio.timeout(2):
+    async with _raw(client) as (reader, writer), asyncio.timeout(30):
         writer.write(
             b"POST /v1.0/things?accesskey=admin HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n{"
         )
@@ -251,7 +251,7 @@ async def test_a_body_that_does_not_come(serve: Serve, monkeypatch: pytest.Monke
     monkeypatch.setattr("ringline.http.body.READ_TIMEOUT", 0.2)
     monkeypatch.setattr("ringline.http.server._LINGER", 0.2)
     client = await serve(*ROUTES)
-    async with _raw(client) as (reader, writer), asyncio.timeout(5):
+    async with _raw(client) as (reader, writer), asyncio.timeout(30):
         writer.write(b"POST /v1.0/things?accesskey=admin HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
         assert b"400" in await reader.readline()
         assert b"REQUEST_TIMEOUT" in await reader.read()
@@ -261,7 +261,7 @@ async def test_headers_that_trickle_in(serve: Serve, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("ringline.http.server._IDLE", 0.5)
     client = await serve(*ROUTES)
     start = time.monotonic()
-    async with _raw(client) as (reader, writer), asyncio.timeout(5):
+    async with _raw(client) as (reader, writer), asyncio.timeout(30):
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
         with suppress(ConnectionError):
             while not reader.at_eof():
@@ -269,7 +269,7 @@ async def test_headers_that_trickle_in(serve: Serve, monkeypatch: pytest.MonkeyP
                 await writer.drain()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(reader.read(1), 0.1)
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 15
 
 
 @pytest.mark.parametrize("sent", [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"a" * 20_000 + b"\r\n\r\n"])
@@ -278,7 +278,7 @@ async def test_what_is_no_http_is_not_logged(
 ) -> None:
     name = "ringline_http_unreadable_requests_total"
     before = registry.get_sample_value(name) or 0
-    async with _raw(client) as (reader, writer), asyncio.timeout(5):
+    async with _raw(client) as (reader, writer), asyncio.timeout(30):
         writer.write(sent)
         assert b"400" in await reader.readline()
     assert caplog.records == []

@@ -18,8 +18,8 @@ from ringline.http import (
     ResponseModel,
     Route,
     Timestamp,
-    openapi_document,
 )
+from ringline.http.openapi import openapi_document
 
 
 class Inner(RequestModel):
@@ -137,7 +137,7 @@ def test_operation_ids_are_unique_and_old_paths_deprecated(document: dict[str, A
 
 def test_every_field_and_route_of_the_product_s_own_rooms_is_there() -> None:
     nobody: Any = None
-    routes = [*login_routes(nobody), *customer_routes(nobody), *accesskey_routes(nobody)]
+    routes = [*login_routes(nobody, nobody), *customer_routes(nobody), *accesskey_routes(nobody)]
     document = openapi_document(routes)
     assert set(document["paths"]) == {route.path for route in routes}
     assert (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -34,6 +35,10 @@ class Talk(RequestModel):
 class Sleep(RequestModel):
     type: Literal["sleep"]
     duration: int = Field(ge=0, le=3_600_000)
+
+
+class Free(RequestModel):
+    data: dict[str, Any]
 
 
 class Body(RequestModel):
@@ -114,6 +119,25 @@ def test_the_field_and_what_would_be_right(change: dict[str, Any], field: str, s
     assert error.message[-1] in ".?)"
 
 
+class Secret(RequestModel):
+    token: str = Field("", pattern="^[0-9a-f]{4}$")
+    password: int = Field(0, le=5)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"token": "nonsense"}, "`token` must match ^[0-9a-f]{4}$."),
+        ({"token": 17}, "`token` must be a string, not a number."),
+        ({"password": 17}, "`password` must be at most 5."),
+    ],
+)
+def test_of_a_secret_nothing_is_repeated(body: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidArgument) as raised:
+        validate(orjson.dumps(body), Secret)
+    assert raised.value.message == says
+
+
 @pytest.mark.parametrize(
     "raw",
     [b"", b"  ", b"{", b"nonsense", b'{"a":}', b"\xff\xfe", b"[" * 5000, b'{"a":"\\ud800"}', b"{'a': 1}"],
@@ -155,6 +179,30 @@ def test_the_character_that_the_database_cannot_hold() -> None:
     body = {"destinations": [{"type": "sip", "target": "a\0b"}]}
     assert "U+0000" in problem(body).message
     validate(rb'{"destinations": [{"type": "sip", "target": "a\\u0000"}]}', Body)  # a backslash, then text
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "given"),
+    [
+        ('{"data": {"x": 18446744073709551616}}', "data.x", "18446744073709551616"),
+        ('{"data": {"x": [1, {"y": -9223372036854775809}]}}', "data.x[1].y", "-9223372036854775809"),
+        ('{"data": {"x": 1e400}}', "data.x", "1e400"),
+        ('{"data": {"x": -1.5E+999}}', "data.x", "-1.5E+999"),
+        ('{"data": {"x": NaN}}', "data.x", "NaN"),
+        ('{"data": {"x": -Infinity}}', "data.x", "-Infinity"),
+        ('{"data": {"x": ' + "9" * 5000 + "}}", "data.x", "9" * 40),
+    ],
+)
+def test_a_number_that_could_not_be_shown_as_it_was_given(text: str, field: str, given: str) -> None:
+    with pytest.raises(InvalidArgument) as raised:
+        validate(text.encode(), Free)
+    assert raised.value.details == [{"field": field, "message": f"must be a number of 64 bits, not {given}"}]
+
+
+def test_numbers_that_can_be_kept() -> None:
+    text = '{"data": {"a": 18446744073709551615, "b": -9223372036854775808, "c": 1e300, "d": "NaN 1e400"}}'
+    kept = validate(text.encode(), Free).data
+    assert orjson.loads(orjson.dumps(kept)) == kept == json.loads(text)["data"]
 
 
 def test_a_query_is_read_from_text() -> None:

@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ringline.http import Cursor, NumberTimestamp, PageQuery, ResponseModel, Timestamp, utc_now
+from ringline.http import (
+    Cursor,
+    Moment,
+    NumberTimestamp,
+    PageQuery,
+    QueryModel,
+    RequestModel,
+    ResponseModel,
+    Timestamp,
+    utc_now,
+)
 from ringline.http.times import iso, iso_exact, number_style, parse
 
 MOMENT = datetime(2021, 2, 4, 4, 44, 20, 123456, tzinfo=UTC)
@@ -19,6 +29,44 @@ MOMENT = datetime(2021, 2, 4, 4, 44, 20, 123456, tzinfo=UTC)
 class Shown(ResponseModel):
     iso: Timestamp
     number: NumberTimestamp
+
+
+class Asked(QueryModel):
+    at: Moment = None
+
+
+class Said(RequestModel):
+    at: Moment = None
+
+
+@pytest.mark.parametrize("model", [Asked, Said])
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2021-02-04T04:44:20.123456Z", MOMENT),
+        ("2021-02-04 04:44:20.123456", MOMENT),
+        ("2021-02-04T06:44:20.123456+02:00", MOMENT),
+        (MOMENT.astimezone(timezone(timedelta(hours=5))), MOMENT),
+        (MOMENT.replace(tzinfo=None), MOMENT),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_moment_that_is_asked_for(
+    model: type[Asked] | type[Said], text: object, moment: datetime | None
+) -> None:
+    found = model.model_validate({"at": text}).at
+    assert found == moment and (found is None or found.tzinfo is UTC)
+
+
+@pytest.mark.parametrize("model", [Asked, Said])
+@pytest.mark.parametrize(
+    "wrong",
+    ["soon", "1700000000", 1_700_000_000, True, [], "9" * 65, "0001-01-01T00:00:00+14:00", "2021-02-30"],
+)
+def test_what_is_no_moment(model: type[Asked] | type[Said], wrong: object) -> None:
+    with pytest.raises(ValidationError, match="ISO 8601"):
+        model.model_validate({"at": wrong})
 
 
 def test_the_styles_of_the_seed_pages() -> None:

@@ -214,10 +214,12 @@ async def test_the_end_of_a_rest_wakes_the_round_by_itself() -> None:
     agent = floor.agent()
     caller = floor.join(floor.queue())
     await turn()
-    floor.unanswered(caller, rest=0.05)
+    floor.unanswered(caller, rest=0.5)
     await turn()
     assert caller.agent is None
-    await asyncio.sleep(0.2)
+    async with asyncio.timeout(30):
+        while caller.agent is None:
+            await asyncio.sleep(0.01)
     assert caller.agent == agent
     floor.dispatcher.close()
 

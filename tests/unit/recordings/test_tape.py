@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,6 +22,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tapes, "START_SECONDS", 0.05)
     monkeypatch.setattr(tapes, "CHECK_SECONDS", 0.02)
     monkeypatch.setattr(tapes, "DROP_SECONDS", 0.02)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 def record_queries(desk: Desk) -> list[dict[str, Any]]:
@@ -80,7 +87,7 @@ async def test_silence_ends_it_after_talk_and_without_any() -> None:
     assert [reason for reason, _ in desk.over] == [Reason.SILENCE]
     quiet = Desk(end_of_silence=1)
     await quiet.tape.start()
-    await asyncio.sleep(1.1)
+    await until(lambda: quiet.over)
     assert [reason for reason, _ in quiet.over] == [Reason.SILENCE]
     assert quiet.clean
 
@@ -88,7 +95,7 @@ async def test_silence_ends_it_after_talk_and_without_any() -> None:
 async def test_its_time_ends_it() -> None:
     desk = Desk(max_seconds=1)
     await desk.tape.start()
-    await asyncio.sleep(1.05)
+    await until(lambda: desk.over)
     assert [reason for reason, _ in desk.over] == [Reason.DURATION]
     assert desk.clean
 
@@ -107,7 +114,7 @@ async def test_an_end_that_nobody_reports_is_found(quick: None) -> None:
     await desk.tape.start()
     desk.studio.live.clear()
     desk.tape.subject_gone()
-    await asyncio.sleep(0.05)
+    await until(lambda: desk.over)
     await settle()
     assert [reason for reason, _ in desk.over] == [Reason.HANGUP]
     assert desk.tape.unheard, "when it ended, its file knows"
@@ -118,7 +125,8 @@ async def test_a_stop_whose_event_is_lost_is_found(quick: None) -> None:
     await desk.tape.start()
     desk.studio.silent.add("stop")
     desk.tape.stop(Reason.STOP)
-    await asyncio.sleep(0.05)
+    await until(lambda: desk.over)
+    await settle()
     assert [reason for reason, _ in desk.over] == [Reason.STOP]
     assert desk.clean
 

@@ -67,7 +67,7 @@ def test_a_provider_is_at_a_name_or_an_address(host: str) -> None:
         {"name": "line\nbreak"},
         {"port": 65536},
         {"port": -1},
-        {"transport": "tls"},
+        {"transport": "sctp"},
         {"tech_prefix": "9;x=y"},
         {"tech_prefix": "1" * 33},
         {"tech_postfix": "@elsewhere"},

@@ -13,7 +13,7 @@ import pytest
 from ringline.sandbox.config import CarrierSettings
 
 CHECKOUT = Path(__file__).parents[3]
-SHARED = {"kamailio_host", "kamailio_port", "log_level", "log_format"}
+SHARED = {"api_url", "kamailio_host", "kamailio_port", "log_level", "log_format", "sandbox_hook_secret"}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,9 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
-def test_the_carrier_gets_its_own_settings_and_no_secret(services: dict[str, Any]) -> None:
+def test_the_carrier_gets_its_own_settings_and_no_secret_but_that_of_its_webhooks(
+    services: dict[str, Any],
+) -> None:
     given = services["carrier"]["environment"]
     wanted = {
         f"RINGLINE_{name.upper()}" if name in SHARED else f"RINGLINE_CARRIER_{name.upper()}"

@@ -107,7 +107,7 @@ def test_the_test_instance_shares_no_port_with_the_default_one(made: Path, tmp_p
     def ports(path: Path) -> set[str]:
         return {value for name, value in values(path).items() if name.endswith(("_PORT", "_START", "_END"))}
 
-    assert len(ports(made)) == len(ports(other)) == 13
+    assert len(ports(made)) == len(ports(other)) == 17
     assert not ports(made) & ports(other)
 
 
@@ -117,3 +117,11 @@ def test_compose_finds_every_variable_that_it_needs(made: Path) -> None:
 
     assert needed
     assert needed <= values(made).keys()
+
+
+def test_the_guards_limits_are_told_and_left_at_their_defaults(made: Path) -> None:
+    entrypoint = (CHECKOUT / "docker/kamailio-entrypoint.sh").read_text()
+    defaults = dict(re.findall(r"\$\{(RINGLINE_(?:BAN|FLOOD)_\w+):-(\w*)\}", entrypoint))
+    told = dict(re.findall(r"^# (RINGLINE_(?:BAN|FLOOD)_\w+)=(.*)$", made.read_text(), re.MULTILINE))
+    assert told == defaults
+    assert not set(told) & set(values(made))

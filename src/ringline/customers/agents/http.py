@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
-from pydantic import BaseModel
-
+from ringline.billing.tiers import LimitReached
 from ringline.customers.agents.models import (
     AddressesChange,
     AgentAnswer,
@@ -18,12 +17,12 @@ from ringline.customers.agents.models import (
     TagIdsChange,
 )
 from ringline.customers.agents.service import AgentNotFound, AgentService, LastAdmin, UsernameTaken
-from ringline.errors import RinglineError
-from ringline.http import Page, PageQuery, Request, Route, page_of
+from ringline.errors import ResourceExhausted
+from ringline.http import Page, PageQuery, Request, Resource, Route, page_of
 
-_ONE = "/v1.0/agents/{agent_id}"
-_TAGS = ("agents",)
-_OWN = "An admin changes any agent of the customer, an agent itself. "
+_AGENTS = Resource("/v1.0/agents", "agent_id", AgentAnswer, AgentNotFound, "agents", writing="admin")
+
+_OWN = "An admin changes any agent of the customer, an agent itself."
 
 
 def agent_routes(service: AgentService) -> list[Route]:
@@ -67,30 +66,16 @@ def agent_routes(service: AgentService) -> list[Route]:
         agent_id = request.path["agent_id"]
         return view(await service.set_tags(request.principal, agent_id, request.body.tag_ids))
 
+    # each replaces one property
+    part = partial(_AGENTS.act, "PUT")
     return [
-        Route(
-            method="GET",
-            path="/v1.0/agents",
-            handler=page,
-            summary="List agents",
-            description="Newest first.",
-            tags=_TAGS,
-            query=PageQuery,
-            response=Page[AgentAnswer],
-        ),
-        Route(
-            method="POST",
-            path="/v1.0/agents",
-            handler=create,
-            summary="Make an agent",
+        _AGENTS.list(page, "List agents"),
+        _AGENTS.create(
+            create,
+            "Make an agent",
+            AgentCreate,
             description="The name is unique in the installation (409 `USERNAME_TAKEN`). The password is stored as a "
             "hash and never shown.",
-            tags=_TAGS,
-            auth="admin",
-            body=AgentCreate,
-            response=AgentAnswer,
-            errors=(UsernameTaken,),
-            idempotent=True,
             body_examples={
                 "one telephone": {
                     "username": "ada@example.com",
@@ -99,81 +84,50 @@ def agent_routes(service: AgentService) -> list[Route]:
                     "addresses": [{"type": "tel", "target": "+15559876543"}],
                 }
             },
+            errors=(UsernameTaken, LimitReached, ResourceExhausted),
         ),
-        Route(
-            method="GET",
-            path=_ONE,
-            handler=get,
-            summary="Read an agent",
-            tags=_TAGS,
-            response=AgentAnswer,
-            errors=(AgentNotFound,),
+        _AGENTS.get(get, "Read an agent"),
+        _AGENTS.update(
+            update, "Change an agent", AgentChange, description="Fields that are left out stay as they are."
         ),
-        Route(
-            method="PUT",
-            path=_ONE,
-            handler=update,
-            summary="Change an agent",
-            description="Fields that are left out stay as they are.",
-            tags=_TAGS,
-            auth="admin",
-            body=AgentChange,
-            response=AgentAnswer,
-            errors=(AgentNotFound,),
-        ),
-        Route(
-            method="DELETE",
-            path=_ONE,
-            handler=delete,
-            summary="Delete an agent",
+        _AGENTS.delete(
+            delete,
+            "Delete an agent",
             description="Its logins end at once. The last admin cannot be deleted (409 `LAST_ADMIN`).",
-            tags=_TAGS,
-            auth="admin",
-            response=AgentAnswer,
-            errors=(AgentNotFound, LastAdmin),
+            errors=(LastAdmin,),
         ),
-        _part("addresses", addresses, AddressesChange, "Set where an agent is rung", _OWN),
-        _part("password", password, PasswordChange, "Set an agent's password", _OWN),
-        _part(
+        part(
+            "addresses",
+            addresses,
+            "Set where an agent is rung",
+            body=AddressesChange,
+            auth="customer",
+            description=_OWN,
+        ),
+        part(
+            "password",
+            password,
+            "Set an agent's password",
+            body=PasswordChange,
+            auth="customer",
+            description=f"{_OWN} Tokens of logins with the former password are refused from then on.",
+        ),
+        part(
             "status",
             status,
-            StatusChange,
             "Set an agent's status",
-            _OWN + "Queues ring `available` agents. `ringing`, and `busy` during a call, come by themselves.",
+            body=StatusChange,
+            auth="customer",
+            description=f"{_OWN} Queues ring `available` agents. `ringing`, and `busy` during a call, come by"
+            " themselves.",
         ),
-        _part("tag_ids", tag_ids, TagIdsChange, "Set an agent's tags", "", admin=True),
-        _part(
+        part("tag_ids", tag_ids, "Set an agent's tags", body=TagIdsChange),
+        part(
             "permission",
             permission,
-            PermissionChange,
             "Set an agent's permissions",
-            "The last admin keeps its permission (409 `LAST_ADMIN`).",
-            admin=True,
-            errors=(AgentNotFound, LastAdmin),
+            body=PermissionChange,
+            description="The last admin keeps its permission (409 `LAST_ADMIN`).",
+            errors=(LastAdmin,),
         ),
     ]
-
-
-def _part(
-    name: str,
-    handler: Callable[[Request[Any]], Awaitable[AgentAnswer]],
-    body: type[BaseModel],
-    summary: str,
-    description: str,
-    *,
-    admin: bool = False,
-    errors: tuple[type[RinglineError], ...] = (AgentNotFound,),
-) -> Route:
-    """``PUT`` on one property, which it replaces."""
-    return Route(
-        method="PUT",
-        path=f"{_ONE}/{name}",
-        handler=handler,
-        summary=summary,
-        description=description.strip(),
-        tags=_TAGS,
-        auth="admin" if admin else "customer",
-        body=body,
-        response=AgentAnswer,
-        errors=errors,
-    )

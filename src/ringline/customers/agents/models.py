@@ -62,7 +62,8 @@ PermissionBits = Annotated[
     Field(
         ge=0,
         le=MAX_PERMISSION,
-        description="The sum of: 16 agent, 32 admin, 64 manager (240: all of a customer's); more is the operator's.",
+        description="The sum of: 16 agent, 32 admin, 64 manager (240: all of a customer's); more is the operator's."
+        " 0: may do nothing.",
     ),
 ]
 

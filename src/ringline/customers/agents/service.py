@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import structlog
@@ -10,21 +10,29 @@ from sqlalchemy import Row, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ringline.billing import tiers
+from ringline.customers import mailed
 from ringline.customers.agents.models import AgentChange, AgentCreate
 from ringline.customers.directory import AgentDirectory
+from ringline.customers.limiter import Limiter
 from ringline.customers.passwords import hash_password
 from ringline.customers.presence import AVAILABLE, Presence
 from ringline.customers.tables import agents, customers
 from ringline.customers.tags.service import check_tags
 from ringline.errors import AlreadyExists, FailedPrecondition, NotFound, PermissionDenied
 from ringline.http import PageQuery, Permission, Principal, page_statement, utc_now
+from ringline.http.endpoint import too_many
 from ringline.sip.address import Address
 from ringline.storage import Database
 from ringline.storage.rows import change, live, one
 
 log = structlog.get_logger(__name__)
+_TIER = tiers.Tier("agents", agents, "Delete one (DELETE /v1.0/agents/{id})")
 
 _CUSTOMER_BITS = int(Permission.CUSTOMER_ALL)
+TAKEN_AT_ONCE: Final = 100
+TAKEN_PER_SECOND: Final = 1 / 60
+"""So many names that are taken a customer may try: nobody learns a list of addresses by them."""
 
 
 class AgentNotFound(NotFound):
@@ -56,6 +64,8 @@ class AgentService:
         self._database = database
         self._directory = directory
         self._presence = presence
+        # that a name is taken says that somebody, perhaps another customer's, logs in with it
+        self._taken = Limiter(rate=TAKEN_PER_SECOND, burst=TAKEN_AT_ONCE)
 
     def shown(self, row: Row[Any]) -> dict[str, Any]:
         """The row as the API shows it: with what the agent is doing right now."""
@@ -72,7 +82,10 @@ class AgentService:
             return _found(await one(connection, agents, customer_id, agent_id))
 
     async def create(self, principal: Principal, wanted: AgentCreate) -> Row[Any]:
-        """A new agent. Raises ``UsernameTaken``, ``PermissionDenied``, ``InvalidArgument``."""
+        """A new agent. Raises ``UsernameTaken``, ``PermissionDenied``, ``InvalidArgument``, ``LimitReached``.
+
+        ``ResourceExhausted`` for a customer that has tried too many names that were taken.
+        """
         _check_grant(principal, 0, wanted.permission)
         values = {
             **wanted.model_dump(exclude={"password", "tag_ids", "addresses"}),
@@ -83,13 +96,18 @@ class AgentService:
             "status": "offline",
             "tm_create": utc_now(),
         }
+        # after the hashing, which takes its time: many at once are counted too
+        if wait := self._taken.wait(principal.customer_id):
+            raise too_many("Too many names that are taken", wait)
         try:
             async with self._database.begin() as connection:
                 values["tag_ids"] = await check_tags(connection, principal.customer_id, wanted.tag_ids)
+                await tiers.check(connection, principal.customer_id, _TIER)
                 statement = insert(agents).values(**values).returning(agents)
                 row: Row[Any] = (await connection.execute(statement)).one()
         except IntegrityError as error:
             if "uq_agents_username" in str(error.orig):
+                self._taken.take(principal.customer_id)
                 raise UsernameTaken(
                     "`username`: another agent has this name; choose another one.",
                     details=[{"field": "username", "message": "is taken"}],
@@ -108,9 +126,12 @@ class AgentService:
         return await self._change(principal, agent_id, values, own=True)
 
     async def set_password(self, principal: Principal, agent_id: UUID, password: str) -> Row[Any]:
-        row = await self._change(
-            principal, agent_id, {"password_hash": await hash_password(password)}, own=True
-        )
+        """A new password. Whoever logged in with the former one has to log in again, and links in mails are void."""
+        values = {
+            "password_hash": await hash_password(password),
+            "password_version": agents.c.password_version + 1,
+        }
+        row = await self._change(principal, agent_id, values, own=True)
         log.info("agent_password_changed", customer_id=str(row.customer_id), agent_id=str(agent_id))
         return row
 
@@ -166,6 +187,8 @@ class AgentService:
             row = _found(
                 await change(connection, agents, customer_id, agent_id, {**values, "tm_update": utc_now()})
             )
+            if "password_hash" in values:
+                await mailed.drop(connection, agent_id, "reset")
         await self._directory.refresh(agent_id)
         return row
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ringline.customers.tags.models import TagAnswer, TagChange, TagCreate
 from ringline.customers.tags.service import TagInUse, TagNotFound, TagService
-from ringline.http import Page, PageQuery, Request, Route, page_of
+from ringline.http import Page, PageQuery, Request, Resource, Route, page_of
 
-_ONE = "/v1.0/tags/{tag_id}"
+_TAGS = Resource("/v1.0/tags", "tag_id", TagAnswer, TagNotFound, "tags", writing="admin")
 
 
 def tag_routes(service: TagService) -> list[Route]:
@@ -29,60 +29,17 @@ def tag_routes(service: TagService) -> list[Route]:
     async def delete(request: Request) -> TagAnswer:
         return TagAnswer.model_validate(await service.delete(request.customer_id, request.path["tag_id"]))
 
-    tags = ("tags",)
     return [
-        Route(
-            method="GET",
-            path="/v1.0/tags",
-            handler=page,
-            summary="List tags",
-            description="Newest first.",
-            tags=tags,
-            query=PageQuery,
-            response=Page[TagAnswer],
+        _TAGS.list(page, "List tags"),
+        _TAGS.create(create, "Make a tag", TagCreate, body_examples={"language": {"name": "english"}}),
+        _TAGS.get(get, "Read a tag"),
+        _TAGS.update(
+            update, "Change a tag", TagChange, description="Fields that are left out stay as they are."
         ),
-        Route(
-            method="POST",
-            path="/v1.0/tags",
-            handler=create,
-            summary="Make a tag",
-            tags=tags,
-            auth="admin",
-            body=TagCreate,
-            response=TagAnswer,
-            idempotent=True,
-            body_examples={"language": {"name": "english"}},
-        ),
-        Route(
-            method="GET",
-            path=_ONE,
-            handler=get,
-            summary="Read a tag",
-            tags=tags,
-            response=TagAnswer,
-            errors=(TagNotFound,),
-        ),
-        Route(
-            method="PUT",
-            path=_ONE,
-            handler=update,
-            summary="Change a tag",
-            description="Fields that are left out stay as they are.",
-            tags=tags,
-            auth="admin",
-            body=TagChange,
-            response=TagAnswer,
-            errors=(TagNotFound,),
-        ),
-        Route(
-            method="DELETE",
-            path=_ONE,
-            handler=delete,
-            summary="Delete a tag",
+        _TAGS.delete(
+            delete,
+            "Delete a tag",
             description="Agents lose it. While a queue asks for it, it cannot be deleted (409 `TAG_IN_USE`).",
-            tags=tags,
-            auth="admin",
-            response=TagAnswer,
-            errors=(TagNotFound, TagInUse),
+            errors=(TagInUse,),
         ),
     ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache, lru_cache
-from typing import Annotated, Any, Final, get_args
+from typing import Annotated, Any, Final, cast, get_args
 from uuid import UUID
 
 import orjson
@@ -32,6 +33,7 @@ from ringline.flows.actions.fetch_flow import FetchFlow
 from ringline.flows.actions.goto import Goto
 from ringline.flows.actions.hangup import Hangup
 from ringline.flows.actions.hangup_relay import HangupRelay
+from ringline.flows.actions.message_send import MessageSend
 from ringline.flows.actions.mute import Mute
 from ringline.flows.actions.play import Play
 from ringline.flows.actions.queue_join import QueueJoin
@@ -56,7 +58,9 @@ __all__ = [
     "NewCalls",
     "Services",
     "kinds",
+    "one",
     "ready",
+    "several",
 ]
 
 AnyAction = Annotated[
@@ -82,6 +86,7 @@ AnyAction = Annotated[
     | Goto
     | Hangup
     | HangupRelay
+    | MessageSend
     | Mute
     | Play
     | QueueJoin
@@ -97,9 +102,28 @@ AnyAction = Annotated[
 ]
 """Any action, told apart by its ``type``."""
 
-# a call has actions of its own, which may be calls
-CallOptions.model_rebuild(_types_namespace={"AnyAction": AnyAction})
-Call.model_rebuild(force=True)
+# a call has actions of its own, which may be calls: its module finds the name when its models are built
+vars(sys.modules[Call.__module__])["AnyAction"] = AnyAction
+
+
+@cache
+def one() -> TypeAdapter[Action]:
+    """Reads an action of any kind. Made when it is first needed, as the models are (``Action``)."""
+    complete()
+    return TypeAdapter(AnyAction)
+
+
+@cache
+def several() -> TypeAdapter[list[Action]]:
+    """Reads a list of actions."""
+    complete()
+    return cast("TypeAdapter[list[Action]]", TypeAdapter(list[AnyAction]))
+
+
+@cache
+def complete() -> None:
+    """Let the fields of a call's options know what actions are, for who looks at them (``http.places``)."""
+    CallOptions.model_rebuild()
 
 
 @cache
@@ -116,7 +140,6 @@ MAX_KNOWN_BYTES = 2048
 """Longer actions are checked each time, so that texts made for one call do not fill the memory."""
 
 _PLACE: Final = ("id", "next_id")
-_adapter: TypeAdapter[Action] = TypeAdapter(AnyAction)
 
 
 def ready(raw: dict[str, Any]) -> Action:
@@ -126,14 +149,18 @@ def ready(raw: dict[str, Any]) -> Action:
     that came with a call differ in nothing but their ids.
     """
     text = orjson.dumps({key: value for key, value in raw.items() if key not in _PLACE})
-    action = _known(text) if len(text) <= MAX_KNOWN_BYTES else _check(text)
+    action = (_known if len(text) <= MAX_KNOWN_BYTES else _check)(text, raw["type"])
     return action.model_copy(update={key: UUID(raw[key]) for key in _PLACE if key in raw})
 
 
 @lru_cache(maxsize=1024)
-def _known(text: bytes) -> Action:
-    return _check(text)
+def _known(text: bytes, name: str) -> Action:
+    return _check(text, name)
 
 
-def _check(text: bytes) -> Action:
-    return _adapter.validate_json(text, context=AT_RUN_TIME)
+def _check(text: bytes, name: str) -> Action:
+    # each by its own kind: after a restart a call waits for no more of them than it uses
+    kind = kinds().get(name)
+    if kind is None:
+        return one().validate_json(text, context=AT_RUN_TIME)  # which says what is wrong with it
+    return kind.model_validate_json(text, context=AT_RUN_TIME)

@@ -85,7 +85,7 @@ class Context:
 class Options(BaseModel):
     """Base of every action's ``option``: an option we do not know is refused, not ignored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class Action(BaseModel):
@@ -94,7 +94,7 @@ class Action(BaseModel):
     ``id`` may be given by the writer of the flow and is what jumps aim at; ``next_id`` overrides the sequence.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     needs_call: ClassVar[bool] = True
     """Whether it makes no sense without a telephone call: a flow without one skips it."""

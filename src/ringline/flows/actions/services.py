@@ -103,6 +103,25 @@ class Webhooks(Protocol):
         """Send it once and wait: the status and the body's beginning. Raises ``ActionFailed``."""
 
 
+class Texts(Protocol):
+    """Sending texts (``messages.texting.FlowTexts``)."""
+
+    async def send(
+        self,
+        message_id: UUID,
+        customer_id: UUID,
+        *,
+        source: Address,
+        destinations: Sequence[Address],
+        text: str,
+        activeflow_id: UUID,
+        answers: UUID,
+    ) -> None:
+        """Send one; an id that was used sends nothing again. ``answers``: the message that the flow runs for, or the
+        zero UUID. Raises ``RinglineError``.
+        """
+
+
 class Queues(Protocol):
     """Waiting for agents (``queues.joining.QueueJoining``)."""
 
@@ -173,3 +192,4 @@ class Services:
     endings: Endings | None = None
     streams: Streams | None = None
     conferences: Conferences | None = None
+    texts: Texts | None = None

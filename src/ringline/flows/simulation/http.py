@@ -33,8 +33,9 @@ class TraceEntry(ResponseModel):
 
     at: float = Field(description="Seconds from the start of the call, in virtual time.")
     event: str = Field(
-        description="`action`: one begins; `goes_on`: where the flow jumps; `variable`: one was set; `failed`; or"
-        " what happened on the call: `play`, `waits`, `received`, `connect`, `hangup`, ..."
+        description="`action`: one begins; `goes_on`: where the flow jumps; `variable`: one was set; `failed`;"
+        " `skipped`: it needs a call and there is none; or what happened on the call: `play`, `waits`, `received`,"
+        " `connect`, `hangup`, ..."
     )
     action: str = Field(description="The action by its place, such as `actions[3]`; empty for a fetched one.")
     type: str
@@ -103,6 +104,7 @@ def simulation_routes(flows: FlowDefinitions, rules: Rules) -> list[Route]:
             body=InlineScenario,
             context=rules,
             response=SimulationView,
+            audited=False,
             body_examples={"menu": _EXAMPLE},
         ),
         Route(
@@ -116,6 +118,7 @@ def simulation_routes(flows: FlowDefinitions, rules: Rules) -> list[Route]:
             body_optional=True,
             context=rules,
             response=SimulationView,
+            audited=False,
             errors=(NotFound,),
         ),
     ]

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 from uuid import UUID, uuid4
 
 from ringline.calls.call import ZERO
+from ringline.calls.leg import Leg
 from ringline.calls.simulated import simulated_call
 from ringline.calls.states import Direction
 from ringline.clock import SystemClock, VirtualClock
@@ -23,10 +24,11 @@ from ringline.flows.fetching import Fetcher
 from ringline.flows.runner import Runner
 from ringline.flows.simulation.scenario import Scenario
 from ringline.flows.simulation.trace import Entry, Tracer
-from ringline.flows.simulation.world import Ask, TriedCalls, TriedLeg, TriedMedia, TriedServers
+from ringline.flows.simulation.world import Ask, TriedAbsence, TriedCalls, TriedLeg, TriedMedia, TriedServers
 from ringline.flows.snapshot import RawAction, Snapshot
 from ringline.flows.webhooks import request as webhook_request
 from ringline.flows.webhooks import text as webhook_text
+from ringline.messages import facts
 from ringline.sip.address import Address
 from ringline.webhooks.exchange import ExchangeFailed
 
@@ -85,7 +87,20 @@ async def simulate(
     )
     call.activeflow_id, call.flow_id = activeflow.id, flow_id
     tracer = Tracer(activeflow, clock.monotonic, emit)
-    leg = TriedLeg(call, clock, scenario, tracer.heard, ask)
+    leg: TriedLeg | TriedAbsence = TriedLeg(call, clock, scenario, tracer.heard, ask)
+    if scenario.text is not None:
+        leg = TriedAbsence(customer_id, clock, tracer.heard)
+        activeflow.reference_type, activeflow.reference_id = "message", uuid4()
+        activeflow.snapshot.variables |= facts.variables(
+            activeflow.reference_id,
+            kind="sms",
+            direction="inbound",
+            text=scenario.text,
+            media=(),
+            source=call.source.as_json(),
+            destination=call.destination.as_json(),
+        )
+        call = leg.call
     servers = TriedServers(scenario.web, leg.note)
     rules = rules or Rules()
     services = Services(
@@ -94,7 +109,8 @@ async def simulate(
         flows=_Flows(scenario, stored),
         webhooks=_Webhooks(servers),
     )
-    runner = Runner(activeflow, leg, TriedMedia(scenario), clock, tracer, services)
+    # what an absent leg lacks is skipped, or fails with NO_CALL
+    runner = Runner(activeflow, cast("Leg", leg), TriedMedia(scenario), clock, tracer, services)
     try:
         # somebody who is asked for keys may take their time
         async with asyncio.timeout(None if ask else REAL_SECONDS):

@@ -61,6 +61,11 @@ class Scenario(RequestModel):
     source: str = Field(default="+15551234567", max_length=255, description="Who calls.")
     destination: str = Field(default="+15559876543", max_length=255, description="Who is called.")
     variables: dict[str, str] = Field(default={}, description="As in `POST /v1.0/calls`.")
+    text: str | None = Field(
+        default=None,
+        max_length=10_000,
+        description="What `source` texts to `destination`: the flow then runs for this text, and there is no call.",
+    )
     digits: list[Keys] = Field(
         default=[],
         max_length=1000,

@@ -71,6 +71,8 @@ class Tracer:
             if self._variables.get(name) != value:
                 self._add("variable", name, f'{name} = "{value}"')
         self._variables = dict(self._flow.snapshot.variables)
+        if result == "skipped":
+            self._add("skipped", kind, "is skipped: there is no call")
         if result == "failed" and self._flow.snapshot.history:
             *_, reason, message = self._flow.snapshot.history[-1]
             self._add("failed", reason, f"fails: {reason}: {message}")
@@ -121,6 +123,7 @@ _SENTENCES: Final = {
     "connected": "somebody answers",
     "disconnected": "the conversation is over",
     "call": "places a call to {}",
+    "message_send": "texts {}",
     "request": "requests {}",
     "hangup": "hangs up ({})",
     "answer": "answers",

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
+from uuid import UUID
 
 import orjson
 
+from ringline.calls.absent import AbsentLeg
 from ringline.calls.call import Call
 from ringline.calls.leg import Connected, LegGone, Notes, Wanted
 from ringline.calls.simulated import Heard, Script, SimulatedLeg
@@ -103,6 +105,18 @@ def _pressed(keys: str, now: float, seconds: float, length: int, end_keys: str) 
         if key in end_keys:
             break
     return taken
+
+
+class TriedAbsence(AbsentLeg):
+    """No call at all: the flow runs for a text. What it wants done is told."""
+
+    def __init__(self, customer_id: UUID, clock: VirtualClock, tell: Callable[[Heard], None]) -> None:
+        super().__init__(customer_id, clock.now())
+        self._clock = clock
+        self._tell = tell
+
+    def note(self, what: str, detail: str = "") -> None:
+        self._tell(Heard(round(self._clock.monotonic(), 3), what, detail))
 
 
 class TriedMedia:

@@ -80,6 +80,17 @@ function parameterTable(parameters) {
     element("td", {}, ...inline(parameter.description || "")))));
 }
 
+// The media types of a body or an answer that is not JSON.
+function kinds(content) {
+  return Object.keys(content).filter((kind) => !(kind === "application/json" && content[kind].schema));
+}
+
+function answerNode(content) {
+  const json = content["application/json"];
+  const others = kinds(content).map((kind) => element("div", {}, element("code", {}, kind)));
+  return element("div", {}, ...(json && json.schema ? [typeNode(json.schema)] : []), ...others);
+}
+
 function curl(method, path, body) {
   const lines = ["curl -s -X " + method.toUpperCase() + " '" + location.origin + path + "'", "  -H 'Authorization: Bearer <access key>'"];
   if (body !== null) lines.push("  -H 'Content-Type: application/json'", "  -d '" + body.replaceAll("'", "'\\''") + "'");
@@ -93,7 +104,8 @@ function tryOut(method, path, operation) {
   });
   const content = operation.requestBody && operation.requestBody.content["application/json"];
   const examples = content && content.examples ? Object.values(content.examples) : [];
-  const body = content ? element("textarea", { spellcheck: "false", "aria-label": "body" }) : null;
+  const body = content && content.schema ? element("textarea", { spellcheck: "false", "aria-label": "body" }) : null;
+  const file = operation.requestBody && !body ? element("input", { type: "file", "aria-label": "body" }) : null;
   if (body) body.value = JSON.stringify(examples.length ? examples[0].value : {}, null, 2);
   const output = element("pre", { class: "hidden" });
   const send = async () => {
@@ -108,11 +120,13 @@ function tryOut(method, path, operation) {
     const credential = document.getElementById("credential").value.trim();
     if (credential) headers.Authorization = "Bearer " + credential;
     if (body) headers["Content-Type"] = "application/json";
+    const sent = file ? file.files[0] : undefined;
+    if (sent && sent.type) headers["Content-Type"] = sent.type;
     const text = query.toString();
     output.classList.remove("hidden");
     output.textContent = "...";
     try {
-      const answer = await fetch(target + (text ? "?" + text : ""), { method: method.toUpperCase(), headers, body: body ? body.value : undefined });
+      const answer = await fetch(target + (text ? "?" + text : ""), { method: method.toUpperCase(), headers, body: body ? body.value : sent });
       const raw = await answer.text();
       let shown = raw;
       try { shown = JSON.stringify(JSON.parse(raw), null, 2); } catch { /* not JSON: as it came */ }
@@ -121,7 +135,7 @@ function tryOut(method, path, operation) {
       output.textContent = String(error);
     }
   };
-  return element("div", {}, element("h4", {}, "Try it"), ...inputs.map(({ input }) => input), body,
+  return element("div", {}, element("h4", {}, "Try it"), ...inputs.map(({ input }) => input), body, file,
     element("p", {}, element("button", { type: "button", onclick: send }, "Send")), output,
     element("pre", {}, curl(method, path, body ? body.value : null)));
 }
@@ -136,7 +150,9 @@ function operationNode(method, path, operation) {
     inside.append(prose(operation.description));
     if (operation.parameters.length) inside.append(element("h4", {}, "Parameters"), parameterTable(operation.parameters));
     const content = operation.requestBody && operation.requestBody.content["application/json"];
-    if (content) {
+    if (operation.requestBody && kinds(operation.requestBody.content).length) {
+      inside.append(element("h4", {}, "Body"), answerNode(operation.requestBody.content));
+    } else if (content) {
       inside.append(element("h4", {}, "Body"), typeNode(content.schema));
       for (const [name, example] of Object.entries(content.examples || {})) {
         inside.append(element("p", {}, name), element("pre", {}, JSON.stringify(example.value, null, 2)));
@@ -145,9 +161,9 @@ function operationNode(method, path, operation) {
     inside.append(element("h4", {}, "Answers"));
     inside.append(element("table", {}, ...Object.entries(operation.responses).map(([status, response]) => element("tr", {},
       element("td", {}, element("code", {}, status)),
-      element("td", {}, typeNode(response.content["application/json"].schema)),
+      element("td", {}, answerNode(response.content)),
       element("td", {}, ...inline(response.description))))));
-    const example = operation.responses["200"].content["application/json"].example;
+    const example = (operation.responses["200"].content["application/json"] || {}).example;
     if (example) inside.append(element("pre", {}, JSON.stringify(example, null, 2)));
     inside.append(tryOut(method, path, operation));
   });

@@ -1,0 +1,1 @@
+"""Several processes as one installation: who drives which Asterisk, and how requests reach them."""

@@ -1,0 +1,1 @@
+"""Endpoints: where customers want events sent, and which."""
