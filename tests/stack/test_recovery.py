@@ -20,6 +20,7 @@ from tests.stack.audio import Samples, chirp, encode, find, read_prompt, read_wa
 from tests.stack.containers import Containers
 from tests.stack.files import Files
 from tests.stack.product import ANSWER, HANGUP, Json, Product, digits, eventually, number, play, sleep, talk
+from tests.stack.yardstick import slowness
 
 pytestmark = pytest.mark.timeout(600)
 CALLS = int(os.environ.get("RINGLINE_RECOVERY_CALLS", "200"))
@@ -342,6 +343,7 @@ async def test_two_hundred_calls_and_three_deaths(
     )
     crowd.numbers = [await product.store_number(flow) for _ in range(4)]
     deaths: list[Death] = []
+    slow: list[float] = []
     began = time.time()
     try:
         await crowd.gather(CALLS)
@@ -353,6 +355,7 @@ async def test_two_hundred_calls_and_three_deaths(
         for _ in range(3):
             await asyncio.sleep(random.uniform(0.0, 4.0))
             deaths.append(await kill(product, containers))
+            slow.append(await slowness(containers))
         await _hang_up(product, crowd, "rings")
         await _conversations(product, crowd, short)
         await _hang_up(product, crowd, "connects")
@@ -360,12 +363,13 @@ async def test_two_hundred_calls_and_three_deaths(
     finally:
         await product.drop_numbers(*crowd.numbers)
         with capsys.disabled():
-            for death in deaths:
-                print(f"\n{CALLS} calls, killed: {death}")
+            for death, times in zip(deaths, slow, strict=False):
+                print(f"\n{CALLS} calls, killed: {death}, on a machine {times:.2f} times as slow as ours")
         phases = "\n".join(await containers.said("controller", "recovery_done", began))
     await product.asterisk.wait_idle(within=60)
     # the quickest of three says what it takes; the others may have waited for somebody else's work on the machine
-    assert min(death.own for death in deaths) < RECOVERY_SECONDS, f"{deaths}\n{phases}"
+    quickest = min(death.own / times for death, times in zip(deaths, slow, strict=True))
+    assert quickest < RECOVERY_SECONDS, f"{deaths}\n{slow}\n{phases}"
     assert max(death.own for death in deaths) < 4 * RECOVERY_SECONDS, deaths
 
 
