@@ -32,6 +32,8 @@ EXTENSION = "test11"
 PHONE_ADDRESS = "127.0.0.1"
 CALLER_ADDRESS = "127.0.0.3"
 """Where the callers behind Kamailio ring from: the address of a provider."""
+FILL_SECONDS = 300.0
+"""How long one statement may take: a million calls are stored in one."""
 
 
 class ApiFailed(Exception):
@@ -44,7 +46,9 @@ class Api:
     def __init__(self, instance: Instance) -> None:
         self._url = instance["RINGLINE_API_URL"]
         self._headers = {"Authorization": f"Bearer {instance['RINGLINE_ACCESSKEY']}"}
-        self._database = Database(instance["RINGLINE_DATABASE_URL"], pool_size=2)
+        self._database = Database(
+            instance["RINGLINE_DATABASE_URL"], pool_size=2, statement_timeout=FILL_SECONDS
+        )
         self._kamailio = KamailioRpc(
             instance["RINGLINE_KAMAILIO_RPC_URL"], instance["RINGLINE_KAMAILIO_SECRET"]
         )
