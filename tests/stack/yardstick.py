@@ -7,12 +7,14 @@ import time
 from tests.stack.containers import Containers
 
 _WORK = "import aiohttp, asyncpg, pydantic, redis.asyncio, sqlalchemy.ext.asyncio"
-REFERENCE_SECONDS = 1.1
-"""What this takes on the machine that our goals are of (two cores of 2.5 GHz), with 200 calls up."""
+REFERENCE_SECONDS = 1.3
+"""The longest that this took on the machine that our goals are of (two cores of 2.5 GHz), idle but for 200 calls."""
+MOST = 4.0
+"""Nothing is excused beyond this, however slow the machine."""
 
 
 async def slowness(containers: Containers) -> float:
-    """By how much the machine is slower than the one that our goals are of: 1 where it is not.
+    """By how much the machine is slower than the one that our goals are of: 1 where it is not, at most ``MOST``.
 
     A process that starts, as a controller does: the engine, the disk and the processor have their part in it. Only
     libraries are loaded: a start of ours that became slower does not make the machine a slower one.
@@ -20,4 +22,4 @@ async def slowness(containers: Containers) -> float:
     began = time.monotonic()
     status, output = await containers.run("controller", "python", "-c", _WORK)
     assert status == 0, output
-    return max(1.0, (time.monotonic() - began) / REFERENCE_SECONDS)
+    return min(max(1.0, (time.monotonic() - began) / REFERENCE_SECONDS), MOST)
