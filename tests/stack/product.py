@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Container, Mapping
@@ -83,6 +84,7 @@ _ELSEWHERE = frozenset(
 _AREAS = tuple(area for area in range(200, 1000) if area not in _ELSEWHERE | {202, 555, 900})
 """Those of which tests make numbers; 900 costs more, and of 202 and 555 tests have numbers of their own."""
 _BEGAN = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+_NUMBER = re.compile(rb'"number": "[^"]*"')
 _given: set[str] = set()
 
 
@@ -92,6 +94,16 @@ def number(ending: str = "1234") -> str:
         made = f"+1{secrets.choice(_AREAS)}{secrets.randbelow(800) + 200}{ending}"
         if made not in _given:
             _given.add(made)
+            return made
+
+
+def consecutive(count: int, ending: str = "1234") -> list[str]:
+    """The same of so many (at most 800), one after the other: their order is seen in them."""
+    while True:
+        area = secrets.choice(_AREAS)
+        made = [f"+1{area}{200 + index}{ending}" for index in range(count)]
+        if _given.isdisjoint(made):
+            _given.update(made)
             return made
 
 
@@ -204,14 +216,15 @@ class Product:
                 found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
         return found
 
-    def lines(self, to: str) -> list[Json]:
-        """What the carrier wrote of calls to this number since these tests began (the last line may be still in the
+    def lines(self, *to: str) -> list[Json]:
+        """What the carrier wrote of calls to these numbers since these tests began (the last line may be still in the
         writing): those before them may have dialled it, too."""
         path = self.var / "carrier" / "calls.jsonl"
         if not path.exists():
             return []
-        found = (json.loads(line) for line in path.read_bytes().split(b"\n")[:-1] if to.encode() in line)
-        return [line for line in found if line["number"] == to and line["tm_start"] >= _BEGAN]
+        wanted = {b'"number": "%s"' % number.encode() for number in to}
+        lines = (line for line in path.read_bytes().split(b"\n")[:-1] if _NUMBER.findall(line)[0] in wanted)
+        return [line for line in map(json.loads, lines) if line["tm_start"] >= _BEGAN]
 
     async def line(self, to: str, within: float = 30.0) -> Json:
         """The line of the one call to this number."""
