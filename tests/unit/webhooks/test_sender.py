@@ -113,10 +113,10 @@ async def test_no_more_than_so_many_at_once_and_every_one_is_sent_in_order() -> 
         for number in range(40):
             delivery_ = webhook(f"host{number % 2}.example", customer=customer)
             queue.post(delivery_)
-    await until(lambda: queue.depth == 0)
+    # a lane goes with the task of its last webhook, which ends a turn of the loop after that was counted out
+    await until(lambda: queue.depth == 0 and not queue._lanes)
     assert len(servers.seen) == 800
     assert servers.most["all"] <= sender.MAX_RUNNING
-    assert not queue._lanes
     assert not queue._ready
     assert not queue._parked
     await queue.close()
