@@ -8,7 +8,7 @@ import random
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from uuid import uuid4
 
 # testcontainers' helper image (Ryuk) is not to be had without a registry; the fixtures clean up themselves.
@@ -106,12 +106,12 @@ def until_redis(url: str) -> None:
             client.close()
 
 
-@pytest.fixture
-async def empty_database_url(postgres_url: str) -> AsyncIterator[str]:
-    """A database of the test's own, without any table."""
+@asynccontextmanager
+async def new_database(postgres_url: str, template: str = "template1") -> AsyncIterator[str]:
+    """The URL of a database of its own, made like ``template`` and dropped in the end."""
     name = f"test_{uuid4().hex}"
     admin = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
-    await admin.execute(f"CREATE DATABASE {name}")
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     try:
         yield postgres_url.rsplit("/", 1)[0] + f"/{name}"
     finally:
@@ -119,13 +119,37 @@ async def empty_database_url(postgres_url: str) -> AsyncIterator[str]:
         await admin.close()
 
 
+@pytest.fixture
+async def empty_database_url(postgres_url: str) -> AsyncIterator[str]:
+    """A database of the test's own, without any table."""
+    async with new_database(postgres_url) as url:
+        yield url
+
+
 @pytest.fixture(scope="session")
-async def database(postgres_url: str) -> AsyncIterator[Database]:
-    """The session's database with all tables. Tests keep apart by customers of their own.
+async def migrated(postgres_url: str) -> AsyncIterator[str]:
+    """The name of a database with all tables, for `new_database` to make others like it: nobody connects to it."""
+    async with new_database(postgres_url) as url:
+        await migrate.upgrade(url)
+        yield url.rsplit("/", 1)[1]
+
+
+@pytest.fixture(scope="module")
+async def database_url(postgres_url: str, migrated: str) -> AsyncIterator[str]:
+    """The module's own database with all tables.
+
+    No two modules share one: a worker takes on whatever is due, and would take on what is another test's.
+    """
+    async with new_database(postgres_url, migrated) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The module's own database. Its tests keep apart by customers of their own.
 
     Its time limits are those of a busy machine; `storage.test_database` is about the limits.
     """
-    await migrate.upgrade(postgres_url)
-    database = Database(postgres_url, statement_timeout=60.0, connect_timeout=30.0)
+    database = Database(database_url, statement_timeout=60.0, connect_timeout=30.0)
     yield database
     await database.close()

@@ -24,7 +24,7 @@ from ringline.billing.ledger import Charge, Entry, Posted
 from ringline.billing.rates import BUILT_IN, Rate
 from ringline.billing.tables import billing_accounts, billing_holds, billings
 from ringline.customers.tables import customers
-from ringline.storage import Database, migrate
+from ringline.storage import Database
 
 T = TypeVar("T")
 
@@ -233,10 +233,9 @@ class Money(RuleBasedStateMachine):
         self.runner.run(self.bank.check())
 
 
-def test_whatever_happens_at_once_or_breaks_off_the_balance_is_what_was_posted(postgres_url: str) -> None:
+def test_whatever_happens_at_once_or_breaks_off_the_balance_is_what_was_posted(database_url: str) -> None:
     with asyncio.Runner() as runner:
-        runner.run(migrate.upgrade(postgres_url))
-        database = Database(postgres_url, statement_timeout=60.0)
+        database = Database(database_url, statement_timeout=60.0)
         try:
             machine = type("Ready", (Money,), {"runner": runner, "database": database})
             run_state_machine_as_test(  # type: ignore[no-untyped-call]

@@ -13,7 +13,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import aiohttp
-import asyncpg
 import pytest
 import sqlalchemy as sa
 
@@ -25,7 +24,7 @@ from ringline.events.sockets.feed import PAGE
 from ringline.http import Credential, Permission, Principal, Readiness, Server, create_app
 from ringline.listening.stream import Refused, Stream
 from ringline.settings import Settings
-from ringline.storage import Database, migrate
+from ringline.storage import Database
 
 ZERO = str(UUID(int=0))
 PATIENCE = 60.0
@@ -185,21 +184,14 @@ class Reader:
 
 
 @pytest.fixture(scope="module")
-async def published(postgres_url: str) -> AsyncIterator[tuple[str, Database]]:
+async def published(database_url: str) -> AsyncIterator[tuple[str, Database]]:
     """A database in which somebody publishes; tests keep apart by customers of their own."""
-    name = f"test_{uuid4().hex}"
-    url = postgres_url.rsplit("/", 1)[0] + f"/{name}"
-    admin = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
-    await admin.execute(f"CREATE DATABASE {name}")
-    await migrate.upgrade(url)
-    database = Database(url, pool_size=10)
+    database = Database(database_url, pool_size=10)
     publisher = Publisher(database, poll=0.2)
     await publisher.start()
-    yield url, database
+    yield database_url, database
     await publisher.close()
     await database.close()
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await admin.close()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, cast
@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import aiohttp
 import pytest
 from pydantic import SecretStr
+from tests.component.conftest import new_database
 from tests.component.numbers.fake import FakeVendor
 
 from ringline import seed
@@ -254,6 +255,15 @@ class Flows:
 
 
 @pytest.fixture(scope="session")
+async def database(postgres_url: str, migrated: str) -> AsyncIterator[Database]:
+    """One for all these modules: what serves them is started once."""
+    async with new_database(postgres_url, migrated) as url:
+        database = Database(url, statement_timeout=60.0, connect_timeout=30.0)
+        yield database
+        await database.close()
+
+
+@pytest.fixture(scope="session")
 async def api(database: Database) -> AsyncIterator[Api]:
     async with open_api(database) as api:
         yield api
@@ -262,6 +272,7 @@ async def api(database: Database) -> AsyncIterator[Api]:
 @asynccontextmanager
 async def open_api(database: Database) -> AsyncIterator[Api]:
     """The API over a database that has its tables."""
+    running = AsyncExitStack()
     settings = Settings(
         admin_password=SecretStr(ADMIN_PASSWORD),
         accesskey=SecretStr(new_accesskey()),
@@ -283,6 +294,7 @@ async def open_api(database: Database) -> AsyncIterator[Api]:
     )
     for directory in directories:
         await directory.start()
+        running.push_async_callback(directory.close)
     (
         known_customers,
         known_agents,
@@ -295,13 +307,15 @@ async def open_api(database: Database) -> AsyncIterator[Api]:
         balances,
     ) = directories
     signing_keys, revoked_tokens = SigningKeyDirectory(database, SECRET), RevokedTokens(database)
-    await signing_keys.start()
-    await revoked_tokens.start()
+    for mirror in (signing_keys, revoked_tokens):
+        await mirror.start()
+        running.push_async_callback(mirror.close)
     tokens = Tokens(signing_keys, revoked_tokens.by_id)
     authentication = Authentication(
         database, customers=known_customers, agents=known_agents, keys=keys, tokens=tokens
     )
     await authentication.start()
+    running.push_async_callback(authentication.close)
     api = Api(
         url="",
         session=aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=90)),
@@ -335,6 +349,7 @@ async def open_api(database: Database) -> AsyncIterator[Api]:
         ringback=cast("Any", lambda leg: None),
     )
     await joining.start()
+    running.push_async_callback(joining.close)
 
     async def flow_exists(customer_id: UUID, flow_id: UUID) -> bool:
         return (customer_id, flow_id) in api.flows
@@ -357,6 +372,7 @@ async def open_api(database: Database) -> AsyncIterator[Api]:
     api.own = own
     orders = NumberOrders(database, Vendors([api.vendor]), numbers, SystemClock())
     await orders.start()
+    running.push_async_callback(orders.close)
     renewals = NumberRenewals(database, numbers, known_customers, balances)
     number_service = NumberService(database, numbers, flow_exists, orders, renewals)
     shop = NumberShop(
@@ -371,6 +387,7 @@ async def open_api(database: Database) -> AsyncIterator[Api]:
             blanked(database, numbers_table, {"name": "", "detail": ""}),
         ]
     )
+    running.push_async_callback(api.people.close)
     hooked = Webhooks(
         settings.model_copy(update={"fetch_allowed_networks": [ip_network("127.0.0.2/32")]}),
         database,
@@ -453,11 +470,15 @@ async def open_api(database: Database) -> AsyncIterator[Api]:
         auditor=api.people.trail,
     )
     server = Server(app, "127.0.0.1", 0)
+    running.push_async_callback(hooked.close)
     await server.start()
+    running.push_async_callback(server.close)
+    running.push_async_callback(api.session.close)
     api.url = f"http://127.0.0.1:{server.port}"
-    yield api
-    await hooked.close()
-    await api.session.close()
+    try:
+        yield api
+    finally:
+        await running.aclose()
     await server.close()
     await api.people.close()
     await authentication.close()

@@ -15,7 +15,7 @@ from ringline.http import page_statement
 from ringline.messages import store
 from ringline.messages.models import MessageQuery, OptoutQuery
 from ringline.messages.service import listing
-from ringline.storage import Database, migrate
+from ringline.storage import Database
 from ringline.storage.rows import live
 
 MESSAGES = 6000
@@ -23,20 +23,12 @@ TOKENS = ["", "2100-01-01T00:00:00Z", "2100-01-01T00:00:00.000001Z_7d3bd4e9-1f3f
 
 
 @pytest.fixture(scope="module")
-async def filled(postgres_url: str) -> AsyncIterator[tuple[Database, UUID]]:
+async def filled(database_url: str) -> AsyncIterator[tuple[Database, UUID]]:
     """A database with so many messages that reading all of them would be noticed."""
-    url = postgres_url.rsplit("/", 1)[0] + f"/scale_{uuid4().hex}"
-    admin = Database(postgres_url)
-    async with admin.connect() as connection:
-        await connection.execute(sa.text(f"CREATE DATABASE {url.rsplit('/', 1)[1]}"))
-    await migrate.upgrade(url)
-    database, big = Database(url, statement_timeout=120.0), uuid4()
+    database, big = Database(database_url, statement_timeout=120.0), uuid4()
     await scale.fill(database, big, MESSAGES, 1000)
     yield database, big
     await database.close()
-    async with admin.connect() as connection:
-        await connection.execute(sa.text(f"DROP DATABASE {url.rsplit('/', 1)[1]} WITH (FORCE)"))
-    await admin.close()
 
 
 async def read(filled: tuple[Database, UUID], statement: sa.Select[Any]) -> str:

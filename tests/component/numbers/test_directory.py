@@ -30,23 +30,23 @@ FROM generate_series(1, CAST(:many AS int)) n
 
 
 @pytest.fixture(scope="module")
-async def customer_id(own_database: Database) -> AsyncIterator[UUID]:
+async def customer_id(database: Database) -> AsyncIterator[UUID]:
     owner = uuid4()
-    async with own_database.begin() as connection:
+    async with database.begin() as connection:
         await connection.execute(
             text("INSERT INTO customers (id, domain_label, tm_create) VALUES (:id, :label, now())"),
             {"id": owner, "label": uuid4().hex},
         )
         await connection.execute(text(FILL), {"customer_id": owner, "many": MANY})
-    async with own_database.connect() as connection:
+    async with database.connect() as connection:
         await connection.execute(text("ANALYZE numbers"))
     yield owner
-    async with own_database.begin() as connection:
+    async with database.begin() as connection:
         await connection.execute(numbers.delete().where(numbers.c.customer_id == owner))
 
 
-async def test_all_are_read_and_found(own_database: Database, customer_id: UUID) -> None:
-    directory = NumberDirectory(own_database)
+async def test_all_are_read_and_found(database: Database, customer_id: UUID) -> None:
+    directory = NumberDirectory(database)
     await directory.reload()
     mine = [number for number in directory.all() if number.customer_id == customer_id]
     assert len(mine) == MANY - MANY // 100
@@ -67,14 +67,14 @@ async def test_all_are_read_and_found(own_database: Database, customer_id: UUID)
     assert (time.perf_counter() - begun) / 10_000 < 0.002
 
 
-async def test_what_changes_is_seen_and_what_goes_is_gone(own_database: Database, customer_id: UUID) -> None:
-    directory = NumberDirectory(own_database)
+async def test_what_changes_is_seen_and_what_goes_is_gone(database: Database, customer_id: UUID) -> None:
+    directory = NumberDirectory(database)
     await directory.start()
     try:
         known = directory.by_number("+16070000005")
         assert known is not None
         change = update(numbers).where(numbers.c.id == known.id)
-        async with own_database.begin() as connection:
+        async with database.begin() as connection:
             await connection.execute(change.values(status="suspended"))
         # while another reading of everything is under way
         await asyncio.gather(directory.reload(), directory.refresh(known.id))
@@ -82,14 +82,14 @@ async def test_what_changes_is_seen_and_what_goes_is_gone(own_database: Database
         assert seen is not None
         assert seen.status == "suspended"
         assert directory.by_national("6070000005") == seen
-        async with own_database.begin() as connection:
+        async with database.begin() as connection:
             await connection.execute(change.values(status="deleted", tm_delete=text("now()")))
         await directory.reload()
         assert directory.by_id(known.id) is None
         assert directory.by_number("+16070000005") is None
         assert directory.by_national("6070000005") is None
         # a number that somebody else bought since
-        async with own_database.begin() as connection:
+        async with database.begin() as connection:
             statement = numbers.insert().values(
                 id=uuid4(),
                 customer_id=customer_id,
@@ -118,11 +118,11 @@ async def test_what_changes_is_seen_and_what_goes_is_gone(own_database: Database
     ],
 )
 async def test_lists_walk_an_index(
-    own_database: Database, customer_id: UUID, query: dict[str, str], index: str
+    database: Database, customer_id: UUID, query: dict[str, str], index: str
 ) -> None:
     statement = listing(customer_id, NumberQuery.model_validate(query))
     compiled = statement.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
-    async with own_database.connect() as connection:
+    async with database.connect() as connection:
         found = (await connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {compiled}")).scalar_one()
     plan = found if isinstance(found, str) else json.dumps(found)
     assert index in plan

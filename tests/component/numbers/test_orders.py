@@ -251,8 +251,8 @@ class World:
 
 
 @pytest.fixture
-async def world(own_database: Database) -> World:
-    world = World(own_database)
+async def world(database: Database) -> World:
+    world = World(database)
     await world.begin()
     return world
 
@@ -324,8 +324,8 @@ async def carry_out(world: World, step: tuple[Any, ...]) -> None:
 @example([("dawdle", 20.0), PLAIN, ("wait", 5), PLAIN, ("wait", 31), PLAIN])
 @example([("dawdle", 40.0), PLAIN, ("wait", 31), PLAIN, ("wait", 31), PLAIN])
 @example([("confirms", True), ("work", 3, False, None), ("report", "id"), ("report", "id"), ("give_back",)])
-async def test_never_bought_twice_and_true_in_the_end(own_database: Database, steps: list[Any]) -> None:
-    world = World(own_database)
+async def test_never_bought_twice_and_true_in_the_end(database: Database, steps: list[Any]) -> None:
+    world = World(database)
     await world.begin()
     for step in steps:
         await carry_out(world, step)

@@ -19,7 +19,7 @@ from ringline.clock import SystemClock
 from ringline.events import Event, emit
 from ringline.events.publisher import Publisher
 from ringline.settings import Settings
-from ringline.storage import Database, migrate
+from ringline.storage import Database
 from ringline.webhooks.deliveries.tables import webhook_deliveries
 from ringline.webhooks.endpoints.models import WebhookCreate
 from ringline.webhooks.endpoints.tables import webhooks
@@ -127,9 +127,9 @@ async def until(done: Callable[[], object], seconds: float = 60) -> None:
 
 
 @pytest.fixture
-async def idle_house(postgres_url: str, webhooks_database: str) -> AsyncIterator[House]:
+async def idle_house(quiet_url: str) -> AsyncIterator[House]:
     """Nothing runs yet."""
-    house = House(webhooks_database)
+    house = House(quiet_url)
     yield house
     await house.close()
 
@@ -140,19 +140,11 @@ async def house(idle_house: House) -> House:
     return idle_house
 
 
-@pytest.fixture(scope="session")
-async def webhooks_database(postgres_url: str) -> AsyncIterator[str]:
-    """A database in which nobody else publishes."""
-    name = f"webhooks_{uuid4().hex}"
-    admin = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
-    await admin.execute(f"CREATE DATABASE {name}")
-    url = postgres_url.rsplit("/", 1)[0] + f"/{name}"
-    await migrate.upgrade(url)
-    # what is told here is what a test tells
-    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+@pytest.fixture(scope="module")
+async def quiet_url(database_url: str) -> str:
+    """A database in which only tests tell something."""
+    connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
     for table in ("customers", "billing_accounts"):
         await connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER ringline_announce")
     await connection.close()
-    yield url
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await admin.close()
+    return database_url
