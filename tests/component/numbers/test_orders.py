@@ -579,6 +579,35 @@ async def test_a_worker_that_stops_gives_back_what_it_was_at(world: World) -> No
     await world.check()
 
 
+@pytest.mark.parametrize(
+    ("error", "at_once"),
+    [(VendorMisconfigured("fake: key"), True), (VendorUnavailable("fake: away"), False)],
+    ids=["mended", "away"],
+)
+async def test_a_start_tries_at_once_what_somebody_had_to_mend(
+    world: World, error: VendorError, *, at_once: bool
+) -> None:
+    world.vendor.confirms = True
+    world.vendor.before["configure"] = [error]
+    await world.work()
+    await world.work()
+    (row,) = await world.open()
+    assert (row.kind, world.vendor.asked["configure"]) == ("configure", 1)
+    assert (row.tm_next - world.clock.now() > timedelta(minutes=30)) is at_once
+    worker = world.worker()
+    await worker.start()
+    if at_once:
+        async with asyncio.timeout(30):
+            while await world.open():
+                await asyncio.sleep(0.01)
+    else:
+        await asyncio.sleep(0.5)
+        assert world.vendor.asked["configure"] == 1, "its pause is not over"
+    await worker.close()
+    await world.calm()
+    await world.check()
+
+
 async def test_gauges_show_what_is_open(world: World) -> None:
     await world.work()
     world.clock.time += timedelta(minutes=10)

@@ -332,6 +332,10 @@ async def test_the_operator_must_mend_something(house: House, owner: Owner) -> N
     assert port["status"] == "submitted"
     assert "whoever runs this installation" in port["reason"]
     assert "key" not in port["reason"]
+    # it was mended: a new start does not wait for the hour to be over
+    await house.restart()
+    await house.until(lambda: UUID(port["id"]) in house.vendor.references)
+    assert house.vendor.asked["port"] == 2
 
 
 async def test_files_are_forgotten_in_time(idle: House, owner: Owner) -> None:

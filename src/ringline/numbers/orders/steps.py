@@ -55,7 +55,9 @@ GIVE_UP: Final = timedelta(hours=24)
 FIRST_PAUSE: Final = 2.0
 LONGEST_PAUSE: Final = 900.0
 OPERATOR_PAUSE: Final = 3600.0
-"""Before the next try of something that somebody must mend first."""
+"""Before the next try of something that somebody must mend first, unless a worker starts before."""
+LONGER: Final = timedelta(seconds=1.25 * LONGEST_PAUSE)
+"""Longer than any other pause."""
 STRANGE_TRIES: Final = 10
 """After so many (some two hours) a vendor that does not know a number of ours will not get to know it."""
 _SHOWN: Final = 300

@@ -369,6 +369,14 @@ async def hasten(connection: AsyncConnection, vendor: str, number: str, now: dat
     return bool(changed.rowcount)
 
 
+async def hasten_mended(connection: AsyncConnection, later_than: datetime, now: datetime) -> int:
+    """Make due now what was not to be tried before ``later_than``; how many orders that are."""
+    changed = await connection.execute(
+        update(number_orders).where(_OPEN, _orders.tm_next > later_than).values(tm_next=now)
+    )
+    return changed.rowcount
+
+
 async def locked_number(connection: AsyncConnection, number_id: UUID) -> Row[Any] | None:
     """A number's row, deleted or not, which nobody else changes until the transaction ends."""
     statement = select(numbers).where(numbers.c.id == number_id).with_for_update()

@@ -16,7 +16,7 @@ from ringline.numbers import metrics
 from ringline.numbers.directory import NumberDirectory
 from ringline.numbers.orders import store
 from ringline.numbers.orders.models import NumberOrder, order_of
-from ringline.numbers.orders.steps import ASKING_SECONDS, OrderSteps
+from ringline.numbers.orders.steps import ASKING_SECONDS, LONGER, OrderSteps
 from ringline.storage import Database
 from ringline.vendors.events import OrderChanged
 from ringline.vendors.registry import Vendors
@@ -45,6 +45,7 @@ class NumberOrders:
         self._working: set[asyncio.Task[None]] = set()
         self._loop_task: asyncio.Task[None] | None = None
         self._leased: dict[UUID, NumberOrder] = {}
+        self._begins = True
         self.elsewhere: Callable[[], None] = lambda: None
         """Wakes those who work in other processes."""
 
@@ -175,8 +176,19 @@ class NumberOrders:
                 async with asyncio.timeout(wait):
                     await self._awake.wait()
 
+    async def _try_mended(self) -> None:
+        """A start is what comes after a mended setting: who waited for that waits no longer."""
+        now = self._clock.now()
+        async with self._database.begin() as connection:
+            hastened = await store.hasten_mended(connection, now + LONGER, now)
+        if hastened:
+            log.info("number_orders_hastened", orders=hastened)
+
     async def _round(self) -> float:
         """Begin what is due; seconds until the next round."""
+        if self._begins:
+            await self._try_mended()
+            self._begins = False
         room = AT_ONCE - len(self._working)
         if room <= 0:
             return IDLE_SECONDS  # whoever ends wakes

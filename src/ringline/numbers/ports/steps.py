@@ -50,6 +50,9 @@ FORGOTTEN: Final = timedelta(days=1)
 FIRST_LOOK, LONGEST_LOOK = 15.0, 900.0
 """Seconds between looks at a port that nobody reports of."""
 OPERATOR_PAUSE: Final = 3600.0
+"""Before the next try of something that somebody must mend first, unless a worker starts before."""
+LONGER: Final = timedelta(seconds=1.25 * LONGEST_LOOK)
+"""Longer than any other pause."""
 _SHOWN: Final = 500
 _NOT_NOW: Final = "the provider cannot be asked at the moment; tell whoever runs this installation"
 

@@ -274,6 +274,14 @@ async def hint_at_unanswered(connection: AsyncConnection, vendor: str, now: date
     )
 
 
+async def hasten_mended(connection: AsyncConnection, later_than: datetime, now: datetime) -> int:
+    """Look now at what was not to be looked at before ``later_than``; how many ports that are."""
+    changed = await connection.execute(
+        sa.update(number_ports).where(_P.tm_next > later_than).values(hint(now))
+    )
+    return changed.rowcount
+
+
 async def release(connection: AsyncConnection, port_ids: Collection[UUID]) -> None:
     """End leases of a process that stops."""
     await connection.execute(sa.update(number_ports).where(_P.id.in_(port_ids)).values(tm_lease=None))

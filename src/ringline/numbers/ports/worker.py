@@ -15,7 +15,7 @@ from sqlalchemy import Row
 
 from ringline.clock import Clock
 from ringline.numbers.ports import metrics, store
-from ringline.numbers.ports.steps import ASKING_SECONDS, PortSteps
+from ringline.numbers.ports.steps import ASKING_SECONDS, LONGER, PortSteps
 from ringline.storage import Database
 from ringline.vendors.events import PortChanged
 
@@ -39,6 +39,7 @@ class NumberPorts:
         self._awake = asyncio.Event()
         self._working: dict[UUID, asyncio.Task[None]] = {}
         self._loop_task: asyncio.Task[None] | None = None
+        self._begins = True
         self.elsewhere: Callable[[], None] = lambda: None
         """Wakes those who work in other processes."""
 
@@ -106,8 +107,19 @@ class NumberPorts:
                 async with asyncio.timeout(wait):
                     await self._awake.wait()
 
+    async def _try_mended(self) -> None:
+        """A start is what comes after a mended setting: who waited for that waits no longer."""
+        now = self._clock.now()
+        async with self._database.begin() as connection:
+            hastened = await store.hasten_mended(connection, now + LONGER, now)
+        if hastened:
+            log.info("number_ports_hastened", ports=hastened)
+
     async def _round(self) -> float:
         """Begin what is due; seconds until the next round."""
+        if self._begins:
+            await self._try_mended()
+            self._begins = False
         room = AT_ONCE - len(self._working)
         if room <= 0:
             return IDLE_SECONDS  # whoever ends wakes
