@@ -7,7 +7,6 @@ whoever is killed in between leaves the rest to the next. One process at a time 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -24,6 +23,7 @@ from ringline.customers.directory import CustomerDirectory
 from ringline.customers.mailed import VERIFY_LIFE
 from ringline.customers.tables import account_tokens, agents, customers
 from ringline.errors import NotFound
+from ringline.rounds import Rounds
 from ringline.storage import Database
 
 log = structlog.get_logger(__name__)
@@ -96,21 +96,18 @@ class Removal:
         self._trail = trail
         self._clock = clock
         self.parts: list[Part] = []
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._rounds = Rounds("customers-removal", self._round, retry=_RETRY_SECONDS)
 
     def wake(self) -> None:
         """There is something to take down."""
-        self._wake.set()
+        self._rounds.wake()
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="customers-removal")
+        self._rounds.start()
 
     async def close(self) -> None:
         """Stop; the rest is a successor's."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._rounds.close()
 
     async def turn(self) -> bool:
         """Do what there is to do; whether all of it was done."""
@@ -199,18 +196,5 @@ class Removal:
         )
         await self._trail.forget(connection, customer_id)
 
-    async def _run(self) -> None:
-        while True:
-            seconds = EVERY_SECONDS
-            try:
-                if not await self.turn():
-                    seconds = _RETRY_SECONDS
-            except Exception as error:  # noqa: BLE001 - what is stored stays to be done
-                log.warning("customers_not_removed", error=repr(error))
-                seconds = _RETRY_SECONDS
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-            self._wake.clear()
+    async def _round(self) -> float:
+        return EVERY_SECONDS if await self.turn() else _RETRY_SECONDS

@@ -153,11 +153,11 @@ class House:
 
     async def restart(self) -> None:
         """The controller dies without a word, and another one starts."""
-        tasks = [*self.ports._working.values(), self.ports._loop_task]
+        await self.ports._rounds.close()
+        tasks = list(self.ports._working.values())
         for task in tasks:
-            if task is not None:
-                task.cancel()
-        await asyncio.gather(*(task for task in tasks if task is not None), return_exceptions=True)
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         async with self.database.begin() as connection:
             # its leases are over
             await connection.execute(

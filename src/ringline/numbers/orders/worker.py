@@ -17,6 +17,7 @@ from ringline.numbers.directory import NumberDirectory
 from ringline.numbers.orders import store
 from ringline.numbers.orders.models import NumberOrder, order_of
 from ringline.numbers.orders.steps import ASKING_SECONDS, LONGER, OrderSteps
+from ringline.rounds import Rounds
 from ringline.storage import Database
 from ringline.vendors.events import OrderChanged
 from ringline.vendors.registry import Vendors
@@ -41,9 +42,8 @@ class NumberOrders:
         self._database = database
         self._clock = clock
         self._steps = OrderSteps(database, vendors, directory, clock)
-        self._awake = asyncio.Event()
+        self._rounds = Rounds("number-orders", self._round, retry=RETRY_SECONDS)
         self._working: set[asyncio.Task[None]] = set()
-        self._loop_task: asyncio.Task[None] | None = None
         self._leased: dict[UUID, NumberOrder] = {}
         self._begins = True
         self.elsewhere: Callable[[], None] = lambda: None
@@ -51,12 +51,12 @@ class NumberOrders:
 
     async def start(self) -> None:
         """Take up what is open."""
-        self._loop_task = asyncio.create_task(self._run(), name="number-orders")
+        self._rounds.start()
 
     async def close(self) -> None:
         """Stop; what was being done is looked up by whoever comes next. Idempotent."""
-        tasks = [*self._working, *([self._loop_task] if self._loop_task else [])]
-        self._loop_task = None
+        await self._rounds.close()
+        tasks = list(self._working)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -69,8 +69,8 @@ class NumberOrders:
 
     def wake(self) -> None:
         """There may be something new to do."""
-        self._awake.set()
-        if self._loop_task is None:
+        self._rounds.wake()
+        if not self._rounds.running:
             self.elsewhere()
 
     async def attend(self, number_id: UUID, seconds: float) -> None:
@@ -163,18 +163,6 @@ class NumberOrders:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("number_orders_failed", error=repr(error))
         self.wake()
-
-    async def _run(self) -> None:
-        while True:
-            self._awake.clear()
-            try:
-                wait = await self._round()
-            except Exception as error:  # noqa: BLE001 - the database comes back
-                log.warning("number_orders_wait", error=repr(error))
-                wait = RETRY_SECONDS
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._awake.wait()
 
     async def _try_mended(self) -> None:
         """A start is what comes after a mended setting: who waited for that waits no longer."""

@@ -16,6 +16,7 @@ from sqlalchemy import Row
 from ringline.clock import Clock
 from ringline.numbers.ports import metrics, store
 from ringline.numbers.ports.steps import ASKING_SECONDS, LONGER, PortSteps
+from ringline.rounds import Rounds
 from ringline.storage import Database
 from ringline.vendors.events import PortChanged
 
@@ -36,22 +37,20 @@ class NumberPorts:
         self._database = database
         self._clock = clock
         self._steps = steps
-        self._awake = asyncio.Event()
+        self._rounds = Rounds("number-ports", self._round, retry=RETRY_SECONDS)
         self._working: dict[UUID, asyncio.Task[None]] = {}
-        self._loop_task: asyncio.Task[None] | None = None
         self._begins = True
         self.elsewhere: Callable[[], None] = lambda: None
         """Wakes those who work in other processes."""
 
     async def start(self) -> None:
         """Take up what is open, in the background."""
-        self._loop_task = asyncio.create_task(self._run(), name="number-ports")
+        self._rounds.start()
 
     async def close(self) -> None:
         """Stop; what was being done is looked up by whoever comes next. Idempotent."""
-        left = list(self._working)
-        tasks = [*self._working.values(), *([self._loop_task] if self._loop_task else [])]
-        self._loop_task = None
+        await self._rounds.close()
+        left, tasks = list(self._working), list(self._working.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -62,8 +61,8 @@ class NumberPorts:
 
     def wake(self) -> None:
         """There may be something new to do."""
-        self._awake.set()
-        if self._loop_task is None:
+        self._rounds.wake()
+        if not self._rounds.running:
             self.elsewhere()
 
     async def changed(self, vendor: str, event: PortChanged) -> None:
@@ -94,18 +93,6 @@ class NumberPorts:
             metrics.open_ports.labels(row.status).set(row.ports)
         if dropped:
             log.info("number_port_files_forgotten", files=dropped)
-
-    async def _run(self) -> None:
-        while True:
-            self._awake.clear()
-            try:
-                wait = await self._round()
-            except Exception as error:  # noqa: BLE001 - the database comes back
-                log.warning("number_ports_wait", error=repr(error))
-                wait = RETRY_SECONDS
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._awake.wait()
 
     async def _try_mended(self) -> None:
         """A start is what comes after a mended setting: who waited for that waits no longer."""
