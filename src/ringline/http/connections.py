@@ -9,9 +9,11 @@ from ipaddress import ip_address
 from typing import Any, cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 from prometheus_client import Counter as Metric
 
+from ringline.http import answers
 from ringline.http.client_address import Network, network_of
 from ringline.metrics import registry
 
@@ -20,11 +22,10 @@ refused_total = Metric(
     "Connections that were closed at once: their address had too many.",
     registry=registry,
 )
-
-_SAID = b"Too many connections from your address; close some and try again.\n"
-_REFUSAL = (
-    b"HTTP/1.1 429 Too Many Requests\r\nServer: ringline\r\nRetry-After: 5\r\nContent-Type: text/plain\r\n"
-    b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(_SAID), _SAID)
+unreadable_total = Metric(
+    "ringline_http_unreadable_requests_total",
+    "HTTP requests whose first lines could not be read, such as those with too long headers.",
+    registry=registry,
 )
 
 
@@ -63,7 +64,10 @@ class Crowd:
 
 
 class Connection(RequestHandler):
-    """A connection that is counted, and refused with 429 where its address has too many."""
+    """A connection that is counted, and refused with 429 where its address has too many.
+
+    What cannot be read as a request is answered as failures of requests are.
+    """
 
     __slots__ = ("_crowd", "_entered")
 
@@ -80,12 +84,27 @@ class Connection(RequestHandler):
             return
         refused_total.inc()
         refused = cast("asyncio.Transport", transport)
-        refused.write(_REFUSAL)
+        refused.write(answers.crowded())
         refused.close()
 
     def data_received(self, data: bytes) -> None:
         if self._entered is not None:
             super().data_received(data)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What aiohttp says by itself; it also tells the log and sees whether something can be answered at all."""
+        super().handle_error(request, status, exc, message)
+        if isinstance(exc, HttpProcessingError):
+            unreadable_total.inc()
+        answer = answers.unread(exc, status)
+        answer.force_close()
+        return answer
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._entered is None:

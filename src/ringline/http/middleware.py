@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
@@ -13,9 +12,8 @@ from aiohttp import web
 from prometheus_client import Counter, Histogram
 
 from ringline.errors import InvalidArgument, NotFound, RinglineError
-from ringline.http import problems
-from ringline.http.carried import retry_after
-from ringline.http.endpoint import ALLOWANCE, JSON, PRINCIPAL, REQUEST_ID, ROUTE
+from ringline.http import answers, problems
+from ringline.http.endpoint import ALLOWANCE, PRINCIPAL, REQUEST_ID, ROUTE
 from ringline.metrics import registry
 
 log = structlog.get_logger("ringline.http.access")
@@ -33,13 +31,6 @@ request_seconds = Histogram(
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_HEADERS: Final = {
-    "Server": "ringline",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # Asked every few seconds by machines; their successes are not worth a line.
 _SWITCHED: Final = 101
@@ -60,7 +51,7 @@ class _MethodNotAllowed(RinglineError):
 async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The one middleware. Nothing that is raised below leaves it, save cancellation."""
     start = time.perf_counter()
-    request_id = "req_" + secrets.token_hex(12)
+    request_id = answers.new_request_id()
     request[REQUEST_ID] = request_id
     route = _template(request)
     try:
@@ -73,7 +64,7 @@ async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
         log.exception("request_failed", request_id=request_id, method=request.method, route=route)
         response = _failure(problems.unexpected(request_id), request, request_id)
     if not response.prepared:
-        for name, value in _HEADERS.items():
+        for name, value in answers.HEADERS.items():
             response.headers.setdefault(name, value)
         response.headers["X-Request-Id"] = request_id
         if (allowance := request.get(ALLOWANCE)) is not None:
@@ -92,14 +83,8 @@ def _failure(
     error: RinglineError, request: web.Request, request_id: str, *, status: int | None = None
 ) -> web.Response:
     route = request.get(ROUTE)
-    response = web.Response(
-        body=problems.envelope(error, request_id, "api" if route is None else route.domain),
-        status=status or error.http_status,
-        content_type=JSON,
-    )
-    if (seconds := retry_after(error)) is not None:
-        response.headers["Retry-After"] = seconds
-    return response
+    domain = "api" if route is None else route.domain
+    return answers.failure(error, request_id, domain=domain, status=status)
 
 
 def _from_aiohttp(raised: web.HTTPException, request: web.Request, request_id: str) -> web.Response:

@@ -8,37 +8,23 @@ from typing import Any
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from prometheus_client import Counter
 
+from ringline.http.answers import LONGEST_LINE, MOST_HEADERS
 from ringline.http.connections import Crowd, Site
-from ringline.metrics import registry
 
 log = structlog.get_logger(__name__)
-
-unreadable_total = Counter(
-    "ringline_http_unreadable_requests_total",
-    "HTTP requests whose first lines could not be read, such as those with too long headers.",
-    registry=registry,
-)
 
 # An idle connection, and one whose request line and headers trickle in, is closed after this many seconds.
 _IDLE = 15.0
 _LINGER = 5.0
-# Of the request line, and of one header: a credential and a page token fit in many times.
-_LONGEST_LINE = 8190
-_MOST_HEADERS = 100
 _BACKLOG = 512
 
 
 class _NotHttp(logging.Filter):
-    """Counts what is not HTTP instead of logging a traceback for each: anybody can send any amount of it."""
+    """Logs no traceback for each thing that is not HTTP: anybody can send any amount of it. It is counted."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError):
-            unreadable_total.inc()
-            return False
-        return True
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 _server_log = logging.getLogger("ringline.http.aiohttp")
@@ -59,9 +45,9 @@ class Server:
             "logger": _server_log,
             "keepalive_timeout": _IDLE,
             "lingering_time": _LINGER,
-            "max_line_size": _LONGEST_LINE,
-            "max_field_size": _LONGEST_LINE,
-            "max_headers": _MOST_HEADERS,
+            "max_line_size": LONGEST_LINE,
+            "max_field_size": LONGEST_LINE,
+            "max_headers": MOST_HEADERS,
         }
         self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=grace, **self._options)
         self._crowd = crowd or Crowd(0)
