@@ -118,8 +118,11 @@ class Edge:
         return await self.rpc.statistics()
 
 
-async def start(env: Mapping[str, str], *, mounts: tuple[str, ...] = (), **more: str) -> Edge:
-    """Start it, with ``more`` in its environment and ``mounts`` (Docker's ``--volume``), wait until it answers."""
+async def start(env: Mapping[str, str], *, port: int = 0, mounts: tuple[str, ...] = (), **more: str) -> Edge:
+    """Start it, with ``more`` in its environment and ``mounts`` (Docker's ``--volume``), wait until it answers.
+
+    ``port``: of SIP; one that is free where it is 0.
+    """
     name = f"ringline_edge_{secrets.token_hex(4)}"
     url = sa.make_url(env["RINGLINE_DATABASE_URL"])
     await _administer(env, f'CREATE DATABASE "{name}"')
@@ -131,7 +134,8 @@ async def start(env: Mapping[str, str], *, mounts: tuple[str, ...] = (), **more:
         await seed(connection, Settings(kamailio_db_password=SecretStr(password), carrier_sip_port=9))
     asterisk = await Phone.open()
     secret = secrets.token_hex(16)
-    port, *others = _free_ports(4)
+    free, *others = _free_ports(4)
+    port = port or free
     ports = dict(zip(("tls", "ws", "wss"), others, strict=True))
     settings = {
         "RINGLINE_KAMAILIO_PORT": str(port),

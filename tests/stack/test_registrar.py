@@ -225,6 +225,13 @@ async def test_all_phones_ring_and_the_others_hear_that_it_was_answered_elsewher
         assert (await one.register()).status == 200
     begun = call(edge, account)
     invites = [await one.phone.request("INVITE", begun.call_id) for one in lines]
+
+    async def all_ring() -> bool:
+        heard = edge.asterisk.received
+        return len([m for m in heard if m.status == 180 and m.one("call-id") == begun.call_id]) == len(lines)
+
+    # one whose 180 comes after the 200 is cancelled with the cause alone
+    await eventually(all_ring, "all of them ring")
     lines[1].phone.answer(invites[1], 200, body=SDP)
     answer = await edge.asterisk.final(begun.call_id)
     assert answer.status == 200

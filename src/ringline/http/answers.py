@@ -79,7 +79,7 @@ def _unreadable(fault: HttpProcessingError) -> InvalidArgument:
     # never what was sent: it may hold a credential
     if isinstance(fault, LineTooLong):
         return InvalidArgument(
-            f"The request line or a header is longer than {LONGEST_LINE} bytes; long values belong into the body.",
+            f"The request line or a header is longer than {LONGEST_LINE} bytes; long values belong in the body.",
             reason="HEADER_TOO_LONG",
         )
     if fault.message.startswith("Too many headers"):
