@@ -133,7 +133,11 @@ async def test_requests_of_one_key_are_served_in_order_under_load(client: Client
         futures.append(bridge.destroy())
     await asyncio.gather(*futures)
 
-    assert not [bridge for bridge in await client.bridges.list() if bridge.id.startswith(prefix)]
+    async def all_gone() -> bool:
+        return not [bridge for bridge in await client.bridges.list() if bridge.id.startswith(prefix)]
+
+    # Asterisk dissolves them in a thread of its own, after it has answered
+    await eventually(all_gone, "no bridge is left")
 
 
 async def test_a_recording_is_fetched_over_http(client: Client, dial: Dial) -> None:
